@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The front door: one rule a command. Each runs a script of the same name in the toolbox.
+
+lab := scripts/toolbox
+
+# The list before and after, on two booted kernels
+demo: kernels
+	@$(lab) scripts/demo
+
+# Every test; the last line is "N passed, N failed, N skipped"
+check: kernels
+	@$(lab) scripts/check
+
+# The series for upstream, in build/series/, every patch built and checked
+series: kernels
+	@$(lab) scripts/series
+
+# Instructions per call, patched against unpatched
+bench: kernels
+	@$(lab) scripts/bench
+
+# Style of sources and patches
+lint: tree
+	@$(lab) scripts/lint
+
+# make boot RUN=PROGRAM [ARGS="..."] [CPU=...] [KVM=...] [IMAGE=...] [ICOUNT=1]
+boot: kernels
+	@$(lab) scripts/boot $(if $(RUN),"$(RUN)") $(ARGS)
+
+shell: kernels
+	@SHELL_IN_GUEST=1 $(lab) env SHELL_IN_GUEST=1 scripts/boot scripts/guest/shell
+
+# make apply KDIR=TREE: the series on your own kernel tree
+apply:
+	@$(lab) scripts/apply "$(KDIR)"
+
+# The patched tree as a git repository, build/linux, to work in; refresh brings commits back
+tree:
+	@$(lab) scripts/tree
+refresh:
+	@$(lab) scripts/refresh
+
+# make modules KDIR=BUILD: the ordering core and its KUnit suite for a kernel that is there
+modules:
+	@$(lab) scripts/modules "$(KDIR)"
+
+kernels: tree
+	@$(lab) scripts/build-kernel $(CURDIR)/build/linux/out patched
+	@$(lab) scripts/guest-programs
+
+clean:
+	rm -rf build
+
+.PHONY: demo check series bench lint boot shell apply tree refresh modules kernels clean

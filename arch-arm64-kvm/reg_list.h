@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which vector registers KVM_GET_REG_LIST lists, and the order of the list.
+ *
+ * Both are pure functions over a slice of register ids: no lock, no
+ * allocation, no state.
+ */
+#ifndef __ARM64_KVM_REG_LIST_H
+#define __ARM64_KVM_REG_LIST_H
+
+#include <linux/types.h>
+
+/**
+ * struct kvm_arm_vec_state - what decides which vector registers a vCPU has
+ * @sve: the vCPU has SVE
+ */
+struct kvm_arm_vec_state {
+	bool sve;
+};
+
+/**
+ * kvm_arm_reg_list_vec() - list the vector registers of a vCPU
+ * @state: the vCPU, finalized
+ * @ids: where their ids go
+ * @room: how many ids fit in @ids; may be 0, @ids is not used then
+ *
+ * Return: the number of the vCPU's vector registers. If it is greater than
+ * @room, only the first @room of them were stored.
+ */
+size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
+			    size_t room);
+
+/**
+ * kvm_arm_reg_list_order() - put a register list in an order safe to restore
+ * @ids: the list
+ * @n: the number of ids in it
+ *
+ * A register comes after all registers that its value, size or presence
+ * depends on. Registers that nothing depends on keep their order.
+ */
+void kvm_arm_reg_list_order(u64 *ids, size_t n);
+
+#endif /* __ARM64_KVM_REG_LIST_H */

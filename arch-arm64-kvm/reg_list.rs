@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What `arch/arm64/kvm/guest.c` calls to list the vector registers of a vCPU and to order the
+//! list: the functions of `reg_list.h` on top of `reg_list_core.rs`.
+
+use core::slice;
+use kernel::{bindings, kvm, prelude::*};
+use kvm::RegId;
+use reg_list_core::{id, VecState};
+
+mod reg_list_core;
+#[macro_use]
+mod reg_list_tests;
+
+// The ids of the core and of the kernel crate are those of the UAPI.
+const _: () = {
+    assert!(RegId::ARCH_MASK == bindings::KVM_REG_ARCH_MASK);
+    assert!(RegId::ARCH_ARM64 == bindings::KVM_REG_ARM64);
+    assert!(RegId::SIZE_MASK == bindings::KVM_REG_SIZE_MASK);
+    assert!(RegId::SIZE_SHIFT == bindings::KVM_REG_SIZE_SHIFT);
+    assert!(id::SVE_VLS.raw() == bindings::KVM_REG_ARM64_SVE_VLS);
+    assert!(id::Z0.raw() == bindings::KVM_REG_ARM64_SVE_Z0);
+    assert!(id::P0.raw() == bindings::KVM_REG_ARM64_SVE_P0);
+    assert!(id::FFR.raw() == bindings::KVM_REG_ARM64_SVE_FFR0);
+    assert!(id::NUM_ZREGS == bindings::KVM_ARM64_SVE_NUM_ZREGS as u64);
+    assert!(id::NUM_PREGS == bindings::KVM_ARM64_SVE_NUM_PREGS as u64);
+};
+
+/// The list that C hands over.
+///
+/// # Safety
+///
+/// `ids` is valid for reads and writes of `n` ids for `'a`, and nothing else accesses them in that
+/// time. It may be null if `n` is 0.
+unsafe fn list<'a>(ids: *mut u64, n: usize) -> &'a mut [RegId] {
+    if n == 0 {
+        return &mut [];
+    }
+    // SAFETY: By the safety requirements of this function; `RegId` is a transparent `u64`.
+    unsafe { slice::from_raw_parts_mut(ids.cast::<RegId>(), n) }
+}
+
+/// Lists the vector registers of a vCPU, see `reg_list.h`.
+///
+/// # Safety
+///
+/// `state` is valid for reads. `ids` is valid for writes of `room` initialized ids that nothing
+/// else accesses during the call; it may be null if `room` is 0.
+#[export]
+pub unsafe extern "C" fn kvm_arm_reg_list_vec(
+    state: *const bindings::kvm_arm_vec_state,
+    ids: *mut u64,
+    room: usize,
+) -> usize {
+    // SAFETY: The caller ensures that `state` is valid for reads.
+    let bindings::kvm_arm_vec_state { sve } = unsafe { *state };
+    // SAFETY: The caller ensures that `ids` is valid for `room` ids and not shared.
+    let slots = unsafe { list(ids, room) };
+
+    reg_list_core::store(VecState { sve }.registers(), slots)
+}
+
+/// Puts a register list in an order that is safe to restore, see `reg_list.h`.
+///
+/// # Safety
+///
+/// `ids` is valid for reads and writes of `n` ids that nothing else accesses during the call.
+#[export]
+pub unsafe extern "C" fn kvm_arm_reg_list_order(ids: *mut u64, n: usize) {
+    // SAFETY: The caller ensures that `ids` is valid for `n` ids and not shared.
+    reg_list_core::order(unsafe { list(ids, n) });
+}
+
+reg_list_kunit_suite!(kvm_arm_reg_list);

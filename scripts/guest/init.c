@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * init - PID 1 of the initramfs in which the tests run.
+ *
+ * Mounts what tests expect, runs one job, prints a line "@@exit STATUS" for
+ * the host to read off the console, and powers the machine off.  The job is
+ * /job, run by /bin/busybox sh, if it is there; otherwise /program, with the
+ * NUL-terminated arguments in /program.args (which may be missing: none).
+ * STATUS is the job's exit status, or 128 plus the signal that killed it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a shell says when a command cannot be executed. */
+#define STATUS_NOT_RUN 127
+
+#define MAX_ARGS 64
+
+static const struct mount {
+	const char *type;
+	const char *where;
+} mounts[] = {
+	{ "proc",	"/proc" },
+	{ "sysfs",	"/sys" },
+	{ "devtmpfs",	"/dev" },
+	{ "debugfs",	"/sys/kernel/debug" },
+	{ "tmpfs",	"/tmp" },
+	{ }
+};
+
+static void mount_all(void)
+{
+	const struct mount *m;
+
+	for (m = mounts; m->type; m++) {
+		mkdir(m->where, 0755);
+
+		/* EBUSY: the kernel can have mounted devtmpfs by itself. */
+		if (mount(m->type, m->where, m->type, 0, NULL) && errno != EBUSY)
+			printf("init: no %s on %s: %s\n", m->type, m->where, strerror(errno));
+	}
+}
+
+static void exec_job(void)
+{
+	static char args[4096];
+	char *argv[MAX_ARGS + 2] = { "/program" };
+	ssize_t len = 0, at;
+	int argc = 1, fd;
+
+	setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
+	setenv("HOME", "/", 1);
+
+	if (!access("/job", R_OK)) {
+		execl("/bin/busybox", "sh", "/job", NULL);
+		printf("init: /bin/busybox: %s\n", strerror(errno));
+		return;
+	}
+
+	fd = open("/program.args", O_RDONLY);
+	if (fd >= 0)
+		len = read(fd, args, sizeof(args) - 1);
+
+	for (at = 0; at < len && argc <= MAX_ARGS; at += strlen(args + at) + 1)
+		argv[argc++] = args + at;
+
+	execv(argv[0], argv);
+	printf("init: %s: %s\n", argv[0], strerror(errno));
+}
+
+int main(void)
+{
+	int wstatus, status = STATUS_NOT_RUN;
+	pid_t job, pid;
+
+	/* Nothing may wait in a buffer that fork() would double. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	mount_all();
+
+	job = fork();
+	if (!job) {
+		exec_job();
+		_exit(STATUS_NOT_RUN);
+	}
+
+	/* Orphans of the job become children of PID 1: reap them as well. */
+	while (job > 0) {
+		pid = wait(&wstatus);
+		if (pid < 0 && errno != EINTR)
+			break;
+		if (pid != job)
+			continue;
+		status = WIFSIGNALED(wstatus) ? 128 + WTERMSIG(wstatus) : WEXITSTATUS(wstatus);
+		break;
+	}
+
+	/* On a line of its own, even after output that ends without one. */
+	printf("\n@@exit %d\n", status);
+	fflush(stdout);
+	sync();
+	reboot(RB_POWER_OFF);
+
+	/* Without a way to power off, -no-reboot makes QEMU leave here. */
+	reboot(RB_AUTOBOOT);
+	return status;
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * reg-list - shows what KVM_GET_REG_LIST gives for a vCPU, what it costs, and
+ * what is left of the vCPU after a restore in that order.
+ *
+ * The figures come as one line of JSON.  Those named *_instructions are
+ * nanoseconds of CLOCK_MONOTONIC_RAW per call.  They are instructions only on
+ * a machine where one takes the time of the other: under QEMU, that is
+ * "-icount shift=0 -smp 1".  Nothing is subtracted for the loop or the system
+ * call.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "reg_list.h"
+
+#define WARM_UPS	5
+#define ITERATIONS	100
+#define HEAD		4
+
+#define STATUS_FAILED	1
+#define STATUS_USAGE	2
+#define STATUS_SKIPPED	4	/* as in kselftest: the machine does not have it */
+
+struct vcpu {
+	int vm;
+	int fd;
+};
+
+static int kvm;
+static __u32 feature_bits;
+
+static void leave(int status, const char *what, const char *why)
+{
+	fprintf(stderr, "reg-list: %s: %s\n", what, why);
+	exit(status);
+}
+
+static void add_features(const char *list)
+{
+	const char *lacks;
+	size_t len;
+
+	for (; *list; list += len + (list[len] == ',')) {
+		len = strcspn(list, ",");
+
+		if (len == 3 && !strncmp(list, "sve", len))
+			feature_bits |= 1 << KVM_ARM_VCPU_SVE;
+		else if (len == 3 && !strncmp(list, "pmu", len))
+			feature_bits |= 1 << KVM_ARM_VCPU_PMU_V3;
+		else
+			leave(STATUS_USAGE, "unknown feature", list);
+	}
+
+	lacks = reg_list_lacks(kvm, feature_bits);
+	if (lacks)
+		leave(STATUS_SKIPPED, "not on this host", lacks);
+}
+
+static struct vcpu create(void)
+{
+	struct kvm_vcpu_init init;
+	struct vcpu vcpu;
+
+	vcpu.vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vcpu.vm < 0)
+		leave(STATUS_FAILED, "KVM_CREATE_VM", strerror(errno));
+
+	vcpu.fd = ioctl(vcpu.vm, KVM_CREATE_VCPU, 0);
+	if (vcpu.fd < 0)
+		leave(STATUS_FAILED, "KVM_CREATE_VCPU", strerror(errno));
+
+	if (ioctl(vcpu.vm, KVM_ARM_PREFERRED_TARGET, &init))
+		leave(STATUS_FAILED, "KVM_ARM_PREFERRED_TARGET", strerror(errno));
+
+	init.features[0] |= feature_bits;
+	if (ioctl(vcpu.fd, KVM_ARM_VCPU_INIT, &init))
+		leave(STATUS_FAILED, "KVM_ARM_VCPU_INIT", strerror(errno));
+
+	return vcpu;
+}
+
+static void finalize(struct vcpu vcpu)
+{
+	int feature = KVM_ARM_VCPU_SVE;
+
+	if (!(feature_bits & (1U << feature)))
+		return;
+	if (ioctl(vcpu.fd, KVM_ARM_VCPU_FINALIZE, &feature))
+		leave(STATUS_FAILED, "KVM_ARM_VCPU_FINALIZE", strerror(errno));
+}
+
+static void destroy(struct vcpu vcpu)
+{
+	close(vcpu.fd);
+	close(vcpu.vm);
+}
+
+static void core_name(__u64 id, char *name, size_t size)
+{
+	unsigned int offset = id & 0xffff;
+
+	if (offset < KVM_REG_ARM_CORE_REG(regs.sp))
+		snprintf(name, size, "X%u", offset / 2);
+	else if (offset == KVM_REG_ARM_CORE_REG(regs.sp))
+		snprintf(name, size, "SP");
+	else if (offset == KVM_REG_ARM_CORE_REG(regs.pc))
+		snprintf(name, size, "PC");
+	else if (offset == KVM_REG_ARM_CORE_REG(regs.pstate))
+		snprintf(name, size, "PSTATE");
+	else if (reg_list_bytes(id) == 16)
+		snprintf(name, size, "V%zu",
+			 (offset - KVM_REG_ARM_CORE_REG(fp_regs.vregs[0])) / 4);
+	else
+		snprintf(name, size, "core %u", offset);
+}
+
+static void name_of(__u64 id, char *name, size_t size)
+{
+	unsigned int low = id & 0xffff;
+
+	switch (id & KVM_REG_ARM_COPROC_MASK) {
+	case KVM_REG_ARM_CORE:
+		core_name(id, name, size);
+		break;
+	case KVM_REG_ARM64_SVE:
+		if (reg_list_is_vls(id))
+			snprintf(name, size, "SVE_VLS");
+		else if (id == KVM_REG_ARM64_SVE_FFR(0))
+			snprintf(name, size, "FFR");
+		else
+			snprintf(name, size, "%c%u", reg_list_bytes(id) == 256 ? 'Z' : 'P',
+				 (low >> 5) & 31);
+		break;
+	case KVM_REG_ARM64_SYSREG:
+		snprintf(name, size, "sysreg %u %u %u %u %u", low >> 14,
+			 (low >> 11) & 7, (low >> 7) & 15, (low >> 3) & 15, low & 7);
+		break;
+	case KVM_REG_ARM_DEMUX:
+		snprintf(name, size, "CCSIDR %u", low & 0xff);
+		break;
+	case KVM_REG_ARM_FW:
+	case KVM_REG_ARM_FW_FEAT_BMAP:
+		snprintf(name, size, "firmware %u", low);
+		break;
+	default:
+		snprintf(name, size, "unknown");
+	}
+}
+
+static __u64 now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+static void size_list(int vcpu, struct kvm_reg_list *list)
+{
+	list->n = 0;
+	if (!ioctl(vcpu, KVM_GET_REG_LIST, list) || errno != E2BIG)
+		leave(STATUS_FAILED, "KVM_GET_REG_LIST", "no E2BIG with no room");
+}
+
+static void get_list(int vcpu, struct kvm_reg_list *list)
+{
+	if (ioctl(vcpu, KVM_GET_REG_LIST, list))
+		leave(STATUS_FAILED, "KVM_GET_REG_LIST", strerror(errno));
+}
+
+static void read_list(int vcpu, struct kvm_reg_list *list)
+{
+	unsigned char value[REG_LIST_MAX_BYTES];
+	__u64 i;
+
+	for (i = 0; i < list->n; i++)
+		if (reg_list_get_one(vcpu, list->reg[i], value))
+			leave(STATUS_FAILED, "KVM_GET_ONE_REG", strerror(errno));
+}
+
+static __u64 cost(void (*call)(int vcpu, struct kvm_reg_list *list), int vcpu,
+		  struct kvm_reg_list *list)
+{
+	__u64 start = 0;
+	int i;
+
+	for (i = -WARM_UPS; i < ITERATIONS; i++) {
+		if (!i)
+			start = now();
+		call(vcpu, list);
+	}
+
+	return (now() - start) / ITERATIONS;
+}
+
+static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feature_list)
+{
+	struct kvm_reg_list sizing;
+	struct reg_list_state state;
+	unsigned int errors, lost;
+	struct vcpu other;
+	long vls = -1, vector = -1;
+	char name[32];
+	__u64 i;
+
+	for (i = 0; i < list->n; i++) {
+		if (vls < 0 && reg_list_is_vls(list->reg[i]))
+			vls = i;
+		if (vector < 0 && reg_list_is_vector(list->reg[i]))
+			vector = i;
+	}
+
+	if (reg_list_fill(vcpu.fd, list, 1) < 0)
+		leave(STATUS_FAILED, "cannot fill the vCPU", strerror(errno));
+	if (reg_list_save(vcpu.fd, &state))
+		leave(STATUS_FAILED, "cannot save the vCPU", strerror(errno));
+
+	other = create();
+	errors = reg_list_restore(other.fd, &state);
+	lost = reg_list_count_lost(other.fd, &state, NULL);
+	destroy(other);
+
+	printf("{\"features\":\"%s\",\"registers\":%llu,\"sve_vls\":%ld,\"first_vector\":%ld",
+	       feature_list, list->n, vls, vector);
+
+	printf(",\"head\":[");
+	for (i = 0; i < HEAD && i < list->n; i++)
+		printf("%s\"0x%016llx\"", i ? "," : "", list->reg[i]);
+
+	printf("],\"head_names\":[");
+	for (i = 0; i < HEAD && i < list->n; i++) {
+		name_of(list->reg[i], name, sizeof(name));
+		printf("%s\"%s\"", i ? "," : "", name);
+	}
+
+	printf("],\"sizing_instructions\":%llu", cost(size_list, vcpu.fd, &sizing));
+	printf(",\"list_instructions\":%llu", cost(get_list, vcpu.fd, list));
+	printf(",\"read_instructions\":%llu", cost(read_list, vcpu.fd, list));
+	printf(",\"restore_errors\":%u,\"restore_lost\":%u}\n", errors, lost);
+
+	reg_list_free(&state);
+}
+
+int main(int argc, char **argv)
+{
+	const char *feature_list = "";
+	struct kvm_reg_list *list;
+	bool ids = false;
+	struct vcpu vcpu;
+	__u64 i;
+	int arg;
+
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		leave(STATUS_SKIPPED, "/dev/kvm", strerror(errno));
+
+	for (arg = 1; arg < argc; arg++) {
+		if (!strcmp(argv[arg], "--ids")) {
+			ids = true;
+		} else if (!strcmp(argv[arg], "--features") && arg + 1 < argc) {
+			feature_list = argv[++arg];
+			add_features(feature_list);
+		} else {
+			leave(STATUS_USAGE, "usage", "reg-list [--features sve,pmu] [--ids]");
+		}
+	}
+
+	vcpu = create();
+	finalize(vcpu);
+
+	list = reg_list_read(vcpu.fd);
+	if (!list)
+		leave(STATUS_FAILED, "KVM_GET_REG_LIST", strerror(errno));
+
+	if (ids)
+		for (i = 0; i < list->n; i++)
+			printf("0x%016llx\n", list->reg[i]);
+	else
+		report(vcpu, list, feature_list);
+
+	free(list);
+	destroy(vcpu);
+	return 0;
+}

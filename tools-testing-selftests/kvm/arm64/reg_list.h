@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Save and restore of an arm64 vCPU the way a simple VMM does it: list the
+ * registers, read each, and write them back into another vCPU in list order.
+ *
+ * Takes file descriptors and needs the UAPI alone, so that programs outside
+ * of the selftests' framework can include it as well.
+ */
+#ifndef SELFTEST_KVM_REG_LIST_H
+#define SELFTEST_KVM_REG_LIST_H
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* Bytes in the largest register there is: 2048 bits. */
+#define REG_LIST_MAX_BYTES	256
+
+/* The vCPUs that the tests know, by features beyond the preferred target's. */
+static const struct reg_list_shape {
+	const char *name;
+	__u32 features;
+} reg_list_shapes[] = {
+	{ "plain",   0 },
+	{ "pmu",     1 << KVM_ARM_VCPU_PMU_V3 },
+	{ "sve",     1 << KVM_ARM_VCPU_SVE },
+	{ "sve+pmu", 1 << KVM_ARM_VCPU_SVE | 1 << KVM_ARM_VCPU_PMU_V3 },
+};
+
+struct reg_list_state {
+	struct kvm_reg_list *list;
+	unsigned char (*value)[REG_LIST_MAX_BYTES];
+};
+
+/*
+ * Bits that need not read back as they were written, with the reason.  All
+ * other bits of all other registers must.
+ */
+static const struct reg_list_exempt {
+	__u64 id;
+	__u64 ignored;
+	const char *reason;
+} reg_list_exempt[] = {
+	{ KVM_REG_ARM_TIMER_CNT,  ~0ULL,  "the virtual counter runs on" },
+	{ KVM_REG_ARM_PTIMER_CNT, ~0ULL,  "the physical counter runs on" },
+	{ KVM_REG_ARM_TIMER_CTL,  1 << 2, "ISTATUS follows from the counter when it is read" },
+	{ KVM_REG_ARM_PTIMER_CTL, 1 << 2, "ISTATUS follows from the counter when it is read" },
+	{ }
+};
+
+/*
+ * System registers in which KVM merely stores what user space writes, and the
+ * bits in them that mean something.
+ */
+static const struct reg_list_stored {
+	__u64 id;
+	__u64 mask;
+} reg_list_stored[] = {
+	{ ARM64_SYS_REG(3, 0, 2, 0, 0),	  0x0000fffffffffffeULL },	/* TTBR0_EL1 */
+	{ ARM64_SYS_REG(3, 0, 6, 0, 0),	  ~0ULL },			/* FAR_EL1 */
+	{ ARM64_SYS_REG(3, 0, 13, 0, 4),  ~0ULL },			/* TPIDR_EL1 */
+	{ ARM64_SYS_REG(3, 3, 4, 4, 2),	  0x0000003fff7fc1ffULL },	/* FPMR */
+	{ ARM64_SYS_REG(3, 3, 13, 0, 2),  ~0ULL },			/* TPIDR_EL0 */
+	{ ARM64_SYS_REG(3, 3, 13, 0, 3),  ~0ULL },			/* TPIDRRO_EL0 */
+	{ }
+};
+
+#define REG_LIST_CORE(name, size) \
+	(KVM_REG_ARM64 | KVM_REG_SIZE_##size | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(name))
+
+/* What of the features this host lacks, or NULL when all are there. */
+static inline const char *reg_list_lacks(int kvm, __u32 features)
+{
+	if (features & 1 << KVM_ARM_VCPU_SVE &&
+	    ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE) <= 0)
+		return "SVE";
+	if (features & 1 << KVM_ARM_VCPU_PMU_V3 &&
+	    ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3) <= 0)
+		return "PMU";
+	return NULL;
+}
+
+static inline size_t reg_list_bytes(__u64 id)
+{
+	return 1UL << ((id & KVM_REG_SIZE_MASK) >> KVM_REG_SIZE_SHIFT);
+}
+
+/* A register that is written before KVM_ARM_VCPU_FINALIZE, and fixed by it. */
+static inline bool reg_list_is_vls(__u64 id)
+{
+	return id == KVM_REG_ARM64_SVE_VLS;
+}
+
+/* Z, P or FFR: what has its size from the vector lengths. */
+static inline bool reg_list_is_vector(__u64 id)
+{
+	return (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE && !reg_list_is_vls(id);
+}
+
+static inline int reg_list_get_one(int vcpu, __u64 id, void *value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (unsigned long)value };
+
+	return ioctl(vcpu, KVM_GET_ONE_REG, &reg);
+}
+
+static inline int reg_list_set_one(int vcpu, __u64 id, const void *value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (unsigned long)value };
+
+	return ioctl(vcpu, KVM_SET_ONE_REG, &reg);
+}
+
+/* The list, for the caller to free, or NULL with errno set. */
+static inline struct kvm_reg_list *reg_list_read(int vcpu)
+{
+	struct kvm_reg_list sizing = { .n = 0 }, *list;
+	__u64 n;
+
+	/* The number can grow in between, if another vCPU changes the VM. */
+	for (n = 0; ; n = list->n, free(list)) {
+		list = malloc(sizeof(sizing) + n * sizeof(list->reg[0]));
+		if (!list)
+			return NULL;
+
+		list->n = n;
+		if (!ioctl(vcpu, KVM_GET_REG_LIST, list))
+			return list;
+		if (errno != E2BIG) {
+			free(list);
+			return NULL;
+		}
+	}
+}
+
+static inline void reg_list_free(struct reg_list_state *state)
+{
+	free(state->list);
+	free(state->value);
+}
+
+/* Returns 0, or -1 when a register that is listed cannot be read. */
+static inline int reg_list_save(int vcpu, struct reg_list_state *state)
+{
+	__u64 i;
+
+	state->value = NULL;
+	state->list = reg_list_read(vcpu);
+	if (!state->list)
+		return -1;
+
+	state->value = calloc(state->list->n, sizeof(state->value[0]));
+	if (!state->value)
+		return -1;
+
+	for (i = 0; i < state->list->n; i++)
+		if (reg_list_get_one(vcpu, state->list->reg[i], state->value[i]))
+			return -1;
+
+	return 0;
+}
+
+/*
+ * The client that the order of the list is for: all it knows of registers is
+ * which of them come before finalize.  Returns the number of calls that fail.
+ */
+static inline unsigned int reg_list_restore(int vcpu, const struct reg_list_state *state)
+{
+	int feature = KVM_ARM_VCPU_SVE;
+	const __u64 *id = state->list->reg;
+	bool finalize = false;
+	unsigned int errors = 0;
+	__u64 i;
+
+	for (i = 0; i < state->list->n; i++) {
+		if (!reg_list_is_vls(id[i]))
+			continue;
+		errors += !!reg_list_set_one(vcpu, id[i], state->value[i]);
+		finalize = true;
+	}
+
+	if (finalize)
+		errors += !!ioctl(vcpu, KVM_ARM_VCPU_FINALIZE, &feature);
+
+	for (i = 0; i < state->list->n; i++)
+		if (!reg_list_is_vls(id[i]))
+			errors += !!reg_list_set_one(vcpu, id[i], state->value[i]);
+
+	return errors;
+}
+
+static inline bool reg_list_same(__u64 id, const unsigned char *a, const unsigned char *b)
+{
+	const struct reg_list_exempt *exempt;
+	__u64 x, y;
+
+	for (exempt = reg_list_exempt; exempt->id; exempt++) {
+		if (id != exempt->id)
+			continue;
+		memcpy(&x, a, sizeof(x));
+		memcpy(&y, b, sizeof(y));
+		return !((x ^ y) & ~exempt->ignored);
+	}
+
+	return !memcmp(a, b, reg_list_bytes(id));
+}
+
+/*
+ * The number of saved registers that cannot be read or do not read back as
+ * they were.  lost(), if there is one, hears of each.
+ */
+static inline unsigned int reg_list_count_lost(int vcpu, const struct reg_list_state *state,
+					       void (*lost)(__u64 id))
+{
+	unsigned char value[REG_LIST_MAX_BYTES];
+	unsigned int count = 0;
+	__u64 i, id;
+
+	for (i = 0; i < state->list->n; i++) {
+		id = state->list->reg[i];
+		if (!reg_list_get_one(vcpu, id, value) &&
+		    reg_list_same(id, value, state->value[i]))
+			continue;
+		count++;
+		if (lost)
+			lost(id);
+	}
+
+	return count;
+}
+
+/* SplitMix64: numbers that are the same for the same seed, on every libc. */
+static inline __u64 reg_list_random(__u64 *seed)
+{
+	__u64 z = *seed += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+/* The vCPU's greatest vector length in bytes, or 0 without vectors. */
+static inline unsigned int reg_list_max_vl(int vcpu)
+{
+	__u64 vqs[KVM_ARM64_SVE_VLS_WORDS];
+	unsigned int vq;
+
+	if (reg_list_get_one(vcpu, KVM_REG_ARM64_SVE_VLS, vqs))
+		return 0;
+
+	for (vq = KVM_ARM64_SVE_VQ_MAX; vq >= KVM_ARM64_SVE_VQ_MIN; vq--)
+		if (vqs[(vq - 1) / 64] & (1ULL << (vq - 1) % 64))
+			return vq * 16;
+
+	return 0;
+}
+
+/*
+ * Makes up a value for the register, one that a guest could have left there
+ * and that differs from the reset value.  False when it is better left alone.
+ */
+static inline bool reg_list_make_up(__u64 id, unsigned int vl, __u64 *seed,
+				    __u64 value[REG_LIST_MAX_BYTES / sizeof(__u64)])
+{
+	const struct reg_list_stored *stored;
+	unsigned char *byte = (unsigned char *)value;
+	size_t i, used = reg_list_bytes(id);
+
+	for (i = 0; i < used || i < sizeof(__u64); i += sizeof(__u64))
+		value[i / sizeof(__u64)] = reg_list_random(seed);
+
+	switch (id & KVM_REG_ARM_COPROC_MASK) {
+	case KVM_REG_ARM_CORE:
+		/* KVM checks the mode and narrows other registers by it. */
+		if (id == REG_LIST_CORE(regs.pstate, U64))
+			return false;
+		if (id == REG_LIST_CORE(fp_regs.fpsr, U32))
+			value[0] &= 0x0800009f;	/* QC and the cumulative flags */
+		if (id == REG_LIST_CORE(fp_regs.fpcr, U32))
+			value[0] &= 0x07c00000;	/* AHP, DN, FZ, RMode */
+		return true;
+
+	case KVM_REG_ARM64_SVE:
+		if (reg_list_is_vls(id))
+			return false;
+
+		/* Past the vector length a container reads as zero. */
+		used = reg_list_bytes(id) == REG_LIST_MAX_BYTES ? vl : vl / 8;
+		memset(byte + used, 0, reg_list_bytes(id) - used);
+
+		/* FFR holds ones up to some element, and zeroes from there. */
+		if (id == KVM_REG_ARM64_SVE_FFR(0)) {
+			unsigned int bit, ones = 1 + value[0] % vl;
+
+			memset(byte, 0, used);
+			for (bit = 0; bit < ones; bit++)
+				byte[bit / 8] |= 1 << bit % 8;
+		}
+		return true;
+	}
+
+	for (stored = reg_list_stored; stored->id; stored++) {
+		if (id != stored->id)
+			continue;
+		value[0] &= stored->mask;
+		return true;
+	}
+
+	return false;
+}
+
+/*
+ * Gives a finalized vCPU state that a restore can lose.  Returns the number
+ * of registers written, or -1 when one is refused.
+ */
+static inline int reg_list_fill(int vcpu, const struct kvm_reg_list *list, __u64 seed)
+{
+	__u64 value[REG_LIST_MAX_BYTES / sizeof(__u64)];
+	unsigned int vl = reg_list_max_vl(vcpu);
+	int written = 0;
+	__u64 i;
+
+	for (i = 0; i < list->n; i++) {
+		if (!reg_list_make_up(list->reg[i], vl, &seed, value))
+			continue;
+		if (reg_list_set_one(vcpu, list->reg[i], value))
+			return -1;
+		written++;
+	}
+
+	return written;
+}
+
+#endif /* SELFTEST_KVM_REG_LIST_H */
