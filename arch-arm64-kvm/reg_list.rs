@@ -14,7 +14,7 @@ mod reg_list_tests;
 
 // The ids of the core and of the kernel crate are those of the UAPI.
 const _: () = {
-    assert!(RegId::ARCH_MASK == bindings::KVM_REG_ARCH_MASK);
+    assert!(RegId::ARCH_MASK == bindings::KVM_REG_ARCH_MASK as u64);
     assert!(RegId::ARCH_ARM64 == bindings::KVM_REG_ARM64);
     assert!(RegId::SIZE_MASK == bindings::KVM_REG_SIZE_MASK);
     assert!(RegId::SIZE_SHIFT == bindings::KVM_REG_SIZE_SHIFT);
