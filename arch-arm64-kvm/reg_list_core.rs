@@ -68,13 +68,15 @@ impl VecState {
 /// Returns the number of registers, which is greater than that of the slots if they did not fit.
 pub fn store(registers: impl Iterator<Item = RegId>, slots: &mut [RegId]) -> usize {
     let mut slots = slots.iter_mut();
-    let mut n = 0;
+    let mut n = 0usize;
 
+    // Both counts of this file are bounded by the length of a list, so that wrapping additions are
+    // plain ones without a path to a panic.
     registers.for_each(|id| {
         if let Some(slot) = slots.next() {
             *slot = id;
         }
-        n += 1;
+        n = n.wrapping_add(1);
     });
     n
 }
@@ -160,7 +162,7 @@ pub fn order(ids: &mut [RegId]) {
             .zip(&mut found)
             .find(|(&leader, _)| leader == id)
         {
-            Some((_, n)) => *n += 1,
+            Some((_, n)) => *n = n.wrapping_add(1),
             None => {
                 if let Some(slot) = to.next() {
                     slot.set(id);

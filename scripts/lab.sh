@@ -5,7 +5,7 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-reg-list
 build=$top/build
-tree=$build/linux
+tree=${TREE:-$build/linux}
 export LC_ALL=C.UTF-8
 
 # The groups of patches/series that upstream is to see, in order.
