@@ -39,7 +39,7 @@ pub mod id {
 
     /// The register `n` places after `first` in its class.
     pub const fn nth(first: RegId, n: u64) -> RegId {
-        RegId::new(first.raw() + (n << NUMBER_SHIFT))
+        RegId::new(first.raw() | n << NUMBER_SHIFT)
     }
 }
 
