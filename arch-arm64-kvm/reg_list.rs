@@ -3,7 +3,7 @@
 //! What `arch/arm64/kvm/guest.c` calls to list the vector registers of a vCPU and to order the
 //! list: the functions of `reg_list.h` on top of `reg_list_core.rs`.
 
-use core::slice;
+use core::{mem::MaybeUninit, slice};
 use kernel::{bindings, kvm, prelude::*};
 use kvm::RegId;
 use reg_list_core::{id, VecState};
@@ -26,26 +26,26 @@ const _: () = {
     assert!(id::NUM_PREGS == bindings::KVM_ARM64_SVE_NUM_PREGS as u64);
 };
 
-/// The list that C hands over.
+/// The array that C hands over.
 ///
 /// # Safety
 ///
-/// `ids` is valid for reads and writes of `n` ids for `'a`, and nothing else accesses them in that
-/// time. It may be null if `n` is 0.
-unsafe fn list<'a>(ids: *mut u64, n: usize) -> &'a mut [RegId] {
+/// `ids` is valid for reads and writes of `n` values of `T` for `'a`, and nothing else accesses
+/// them in that time. It may be null if `n` is 0.
+unsafe fn array<'a, T>(ids: *mut T, n: usize) -> &'a mut [T] {
     if n == 0 {
         return &mut [];
     }
-    // SAFETY: By the safety requirements of this function; `RegId` is a transparent `u64`.
-    unsafe { slice::from_raw_parts_mut(ids.cast::<RegId>(), n) }
+    // SAFETY: By the safety requirements of this function.
+    unsafe { slice::from_raw_parts_mut(ids, n) }
 }
 
 /// Lists the vector registers of a vCPU, see `reg_list.h`.
 ///
 /// # Safety
 ///
-/// `state` is valid for reads. `ids` is valid for writes of `room` initialized ids that nothing
-/// else accesses during the call; it may be null if `room` is 0.
+/// `state` is valid for reads. `ids` is valid for writes of `room` ids, which need not be
+/// initialized and which nothing else accesses during the call; it may be null if `room` is 0.
 #[export]
 pub unsafe extern "C" fn kvm_arm_reg_list_vec(
     state: *const bindings::kvm_arm_vec_state,
@@ -54,8 +54,9 @@ pub unsafe extern "C" fn kvm_arm_reg_list_vec(
 ) -> usize {
     // SAFETY: The caller ensures that `state` is valid for reads.
     let bindings::kvm_arm_vec_state { sve } = unsafe { *state };
-    // SAFETY: The caller ensures that `ids` is valid for `room` ids and not shared.
-    let slots = unsafe { list(ids, room) };
+    // SAFETY: The caller ensures that `ids` is valid for `room` ids and not shared. `RegId` is a
+    // transparent `u64`.
+    let slots = unsafe { array(ids.cast::<MaybeUninit<RegId>>(), room) };
 
     reg_list_core::store(VecState { sve }.registers(), slots)
 }
@@ -67,8 +68,9 @@ pub unsafe extern "C" fn kvm_arm_reg_list_vec(
 /// `ids` is valid for reads and writes of `n` ids that nothing else accesses during the call.
 #[export]
 pub unsafe extern "C" fn kvm_arm_reg_list_order(ids: *mut u64, n: usize) {
-    // SAFETY: The caller ensures that `ids` is valid for `n` ids and not shared.
-    reg_list_core::order(unsafe { list(ids, n) });
+    // SAFETY: The caller ensures that `ids` is valid for `n` ids and not shared. `RegId` is a
+    // transparent `u64`.
+    reg_list_core::order(unsafe { array(ids.cast::<RegId>(), n) });
 }
 
 reg_list_kunit_suite!(kvm_arm_reg_list);

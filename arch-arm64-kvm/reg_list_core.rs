@@ -8,7 +8,7 @@
 //! includes it has the generic register id, `rust/kernel/kvm.rs`, in scope as `kvm`.
 
 use super::kvm::RegId;
-use core::cell::Cell;
+use core::{cell::Cell, mem::MaybeUninit};
 
 /// The ids of the vector registers.
 ///
@@ -66,7 +66,7 @@ impl VecState {
 /// Stores `registers` in `slots` for as long as there is room, and counts on past it.
 ///
 /// Returns the number of registers, which is greater than that of the slots if they did not fit.
-pub fn store(registers: impl Iterator<Item = RegId>, slots: &mut [RegId]) -> usize {
+pub fn store(registers: impl Iterator<Item = RegId>, slots: &mut [MaybeUninit<RegId>]) -> usize {
     let mut slots = slots.iter_mut();
     let mut n = 0usize;
 
@@ -74,7 +74,7 @@ pub fn store(registers: impl Iterator<Item = RegId>, slots: &mut [RegId]) -> usi
     // plain ones without a path to a panic.
     registers.for_each(|id| {
         if let Some(slot) = slots.next() {
-            *slot = id;
+            slot.write(id);
         }
         n = n.wrapping_add(1);
     });

@@ -4,6 +4,7 @@
 
 use reg_list_host_tests::kvm::RegId;
 use reg_list_host_tests::reg_list_core::{order, store, VecState, DEPENDENCIES};
+use std::mem::MaybeUninit;
 
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 
@@ -111,10 +112,12 @@ fn the_registers_of_a_mode() {
 fn store_counts_on_past_the_room() {
     let sve = sve_ids();
     for room in 0..=60 {
-        let mut slots = vec![RegId::new(0); room];
+        let mut slots = vec![MaybeUninit::new(RegId::new(0)); room];
         assert_eq!(store(VecState { sve: true }.registers(), &mut slots), 50);
         for (i, slot) in slots.iter().enumerate() {
-            assert_eq!(slot.raw(), sve.get(i).copied().unwrap_or(0));
+            // SAFETY: All of them were initialized with 0.
+            let id = unsafe { slot.assume_init() };
+            assert_eq!(id.raw(), sve.get(i).copied().unwrap_or(0));
         }
     }
 }
