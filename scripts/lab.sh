@@ -8,6 +8,11 @@ build=$top/build
 tree=${TREE:-$build/linux}
 export LC_ALL=C.UTF-8
 
+# Where there is ccache, its folder of compiler names stands first, so that the commands which
+# kbuild records are the same with and without it.
+export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=3G
+if [ -d /usr/lib/ccache ]; then PATH=/usr/lib/ccache:$PATH; fi
+
 # The groups of patches/series that upstream is to see, in order.
 upstream_groups="prep reg-list"
 
@@ -30,23 +35,41 @@ here_of()
 	done
 }
 
-# kmake OUT ARGS...: the kernel's make for arm64, with OUT inside the source tree,
+# kmake OUT ARGS...: the kernel's make for arm64 (or KARCH), with OUT inside the source tree,
 # so that all paths in it are relative and a copied tree stays up to date.
 kmake()
 {
 	_out=$1; shift
-	make -C "$_out/.." ARCH=arm64 "LLVM=${LLVM:-1}" O="$_out" "$@"
+	make -C "$_out/.." "ARCH=${KARCH:-arm64}" "LLVM=${LLVM:-1}" O="$_out" "$@"
 }
 
-# logged LOG WHAT CMD...: runs CMD with its output in LOG; on failure shows the error.
+# need_space FOLDER GIB: stops where what is to be made would not fit.
+need_space()
+{
+	mkdir -p "$1"
+	_free=$(df --output=avail -BG "$1" | tail -n 1 | tr -dc 0-9)
+	[ "$_free" -ge "$2" ] || die "$1 has $_free GiB free, $2 are needed: make room${3:+, or $3}"
+}
+
+# checkpatch PATCH: what checkpatch.pl --strict has to say, justified exceptions apart.
+checkpatch()
+{
+	(cd "$tree" && ./scripts/checkpatch.pl --strict --terse --no-summary "$1") |
+		grep -E 'ERROR|WARNING|CHECK' | grep -v -F -e "$(grep -v '^#' "$top/patches/checkpatch-exceptions")"
+}
+
+# logged LOG WHAT CMD...: runs CMD with its output in LOG; on failure shows the error. CMD can be a
+# function, which stops at the first command that fails.
 logged()
 {
 	_log=$1 _what=$2; shift 2
 	mkdir -p "$(dirname "$_log")"
-	if ! "$@" > "$_log" 2>&1; then
-		say "$_what failed; the log is $_log and says:"
-		grep -E -m 5 -A 8 '(^|[^_])(error|Error|ERROR|fatal)(\[|:| )' "$_log" >&2 ||
-			tail -n 15 "$_log" >&2
-		exit 1
-	fi
+	set +e
+	( set -e; "$@" ) > "$_log" 2>&1
+	_status=$?
+	set -e
+	[ $_status = 0 ] && return
+	say "$_what failed; the log is $_log and says:"
+	grep -E -m 5 -A 8 '(^|[^_])(error|Error|ERROR|fatal)(\[|:| )' "$_log" >&2 || tail -n 15 "$_log" >&2
+	exit 1
 }
