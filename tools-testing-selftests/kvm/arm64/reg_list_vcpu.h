@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the selftests of KVM_GET_REG_LIST share: vCPUs of each shape, their
+ * lists, and a run of the tests on all shapes.
+ */
+#ifndef SELFTEST_KVM_REG_LIST_VCPU_H
+#define SELFTEST_KVM_REG_LIST_VCPU_H
+
+#include "kselftest.h"
+#include "kvm_util.h"
+#include "processor.h"
+#include "reg_list.h"
+#include "test_util.h"
+
+/* The vCPUs at which the tests are, also for the names of their results. */
+static const struct reg_list_shape *shape;
+
+static inline void result(bool ok, const char *name)
+{
+	ksft_test_result(ok, "%s: %s\n", shape->name, name);
+}
+
+static inline bool has_sve(void)
+{
+	return shape->features & BIT(KVM_ARM_VCPU_SVE);
+}
+
+static inline void init_vcpu(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_init init;
+
+	vm_ioctl(vcpu->vm, KVM_ARM_PREFERRED_TARGET, &init);
+	init.features[0] |= shape->features;
+	vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init);
+}
+
+static inline void finalize_vcpu(struct kvm_vcpu *vcpu)
+{
+	int feature = KVM_ARM_VCPU_SVE;
+
+	if (has_sve())
+		vcpu_ioctl(vcpu, KVM_ARM_VCPU_FINALIZE, &feature);
+}
+
+static inline struct kvm_vcpu *add_vcpu(struct kvm_vm *vm, u32 id)
+{
+	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm, id);
+
+	init_vcpu(vcpu);
+	finalize_vcpu(vcpu);
+	return vcpu;
+}
+
+static inline struct kvm_reg_list *must_list(struct kvm_vcpu *vcpu)
+{
+	struct kvm_reg_list *list = reg_list_read(vcpu->fd);
+
+	TEST_ASSERT(list, "KVM_GET_REG_LIST: %s", strerror(errno));
+	return list;
+}
+
+static inline bool listed(const struct kvm_reg_list *list, u64 id)
+{
+	u64 i;
+
+	for (i = 0; i < list->n; i++)
+		if (list->reg[i] == id)
+			return true;
+	return false;
+}
+
+/* Listed means accessible.  The vector lengths are fixed by finalize. */
+static inline bool all_accessible(struct kvm_vcpu *vcpu, const struct kvm_reg_list *list)
+{
+	unsigned char value[REG_LIST_MAX_BYTES];
+	bool ok = true;
+	u64 i, id;
+	int ret;
+
+	for (i = 0; i < list->n; i++) {
+		id = list->reg[i];
+
+		if (reg_list_get_one(vcpu->fd, id, value)) {
+			ksft_print_msg("cannot read 0x%lx: %s\n", (unsigned long)id,
+				       strerror(errno));
+			ok = false;
+			continue;
+		}
+
+		ret = reg_list_set_one(vcpu->fd, id, value);
+		if (reg_list_is_vls(id) ? !ret || errno != EPERM : ret) {
+			ksft_print_msg("writing 0x%lx back gives %s\n", (unsigned long)id,
+				       ret ? strerror(errno) : "success");
+			ok = false;
+		}
+	}
+
+	return ok;
+}
+
+struct shape_test {
+	void (*run)(void);
+	unsigned int results;
+};
+
+static inline unsigned int results_on_all_shapes(const struct shape_test *tests,
+						 unsigned int count)
+{
+	unsigned int i, results = 0;
+
+	for (i = 0; i < count; i++)
+		results += tests[i].results;
+	return results * ARRAY_SIZE(reg_list_shapes);
+}
+
+static inline void run_on_all_shapes(int kvm, const struct shape_test *tests,
+				     unsigned int count)
+{
+	unsigned int i, j, k;
+	const char *lacks;
+
+	for (i = 0; i < ARRAY_SIZE(reg_list_shapes); i++) {
+		shape = &reg_list_shapes[i];
+		lacks = reg_list_lacks(kvm, shape->features);
+
+		for (j = 0; j < count; j++) {
+			if (!lacks)
+				tests[j].run();
+			for (k = 0; lacks && k < tests[j].results; k++)
+				ksft_test_result_skip("%s: no %s on this host\n",
+						      shape->name, lacks);
+		}
+	}
+}
+
+#endif /* SELFTEST_KVM_REG_LIST_VCPU_H */
