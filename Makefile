@@ -12,7 +12,7 @@ check: kernels
 	@$(lab) scripts/check
 
 # The series for upstream, in build/series/, every patch built and checked
-series: kernels
+series: bench
 	@$(lab) scripts/series
 
 # Instructions per call, patched against unpatched

@@ -14,16 +14,28 @@ BUILD = TOP / "build"
 RESULTS = BUILD / "results"
 
 
+# No script of a test run takes longer, in seconds; boots have a TIMEOUT of their own.
+LIMIT = 3600
+
+
 def say(text):
     print(text, flush=True)
 
 
+def run(args, **options):
+    """Runs a command: (exit status, output, error output if it was asked for); 124 for no end."""
+    env = {**os.environ, **options.pop("env", {})}
+    try:
+        done = subprocess.run([str(a) for a in args], env=env, stdout=subprocess.PIPE, text=True,
+                              errors="replace", check=False, timeout=LIMIT, **options)
+    except subprocess.TimeoutExpired:
+        return 124, "", ""
+    return done.returncode, done.stdout, done.stderr
+
+
 def script(name, *args, **env):
-    """Runs a script of this folder; its output and exit status."""
-    done = subprocess.run(
-        [str(TOP / "scripts" / name), *map(str, args)],
-        env={**os.environ, **env}, stdout=subprocess.PIPE, text=True, errors="replace", check=False)
-    return done.returncode, done.stdout
+    """Runs a script of this folder; its exit status and output."""
+    return run([TOP / "scripts" / name, *args], env=env)[:2]
 
 
 def boot_script(body, files=None, **env):
