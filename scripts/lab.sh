@@ -35,6 +35,9 @@ here_of()
 	done
 }
 
+# What "make boot" is given means something else to the kernel's Makefiles: KVM is a folder there.
+make() { env -u ARGS -u CPU -u IMAGE -u KVM -u RUN -u SMP make "$@"; }
+
 # kmake OUT ARGS...: the kernel's make for arm64 (or KARCH), with OUT inside the source tree,
 # so that all paths in it are relative and a copied tree stays up to date.
 kmake()

@@ -2,8 +2,9 @@
 /*
  * init - PID 1 of the initramfs in which the tests run.
  *
- * Mounts what tests expect, runs one job, prints a line "@@exit STATUS" for
- * the host to read off the console, and powers the machine off.  The job is
+ * Mounts what tests expect, runs one job between the lines "@@start" and
+ * "@@exit STATUS", by which the host finds its output and exit status on the
+ * console, and powers the machine off.  The job is
  * /job, run by /bin/busybox sh, if it is there; otherwise /program, with the
  * NUL-terminated arguments in /program.args (which may be missing: none).
  * STATUS is the job's exit status, or 128 plus the signal that killed it.
@@ -84,6 +85,7 @@ int main(void)
 	/* Nothing may wait in a buffer that fork() would double. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mount_all();
+	printf("@@start\n");
 
 	job = fork();
 	if (!job) {
