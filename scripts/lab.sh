@@ -2,6 +2,7 @@
 # Sourced by the scripts: where things are, and the few functions that all of them use.
 
 set -eu
+shopt -s inherit_errexit
 top=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-reg-list
 build=$top/build
@@ -44,6 +45,22 @@ kmake()
 {
 	_out=$1; shift
 	make -C "$_out/.." "ARCH=${KARCH:-arm64}" "LLVM=${LLVM:-1}" O="$_out" "$@"
+}
+
+# put_series TREE: makes the commits of the series on the tag "unpatched" in the git repository TREE,
+# and prints the last. TREE's own files stay as they are: what does not change is not built again.
+put_series()
+{
+	_aside=$build/series-aside
+	rm -rf "$_aside"
+	git -C "$1" worktree prune
+	git -C "$1" worktree add -q --no-checkout --detach "$_aside" unpatched
+	git -C "$_aside" sparse-checkout set --cone arch/arm64 rust include/kvm include/uapi/linux Documentation/virt \
+		tools/testing/selftests/kvm scripts
+	git -C "$_aside" checkout -q --detach unpatched
+	GIT_COMMITTER_NAME=kvm-reg-list GIT_COMMITTER_EMAIL=lab@localhost "$top/scripts/apply" "$_aside"
+	git -C "$_aside" rev-parse HEAD
+	git -C "$1" worktree remove --force "$_aside"
 }
 
 # need_space FOLDER GIB: stops where what is to be made would not fit.
