@@ -13,9 +13,21 @@
 /**
  * struct kvm_arm_vec_state - what decides which vector registers a vCPU has
  * @sve: the vCPU has SVE
+ * @sme: the vCPU has SME; without it nothing below counts
+ * @sme2: the guest has SME2 (ID_AA64PFR1_EL1.SME >= 2)
+ * @fa64: the guest has FA64 (ID_AA64SMFR0_EL1.FA64)
+ * @sm: the vCPU is in streaming mode (SVCR.SM)
+ * @za: ZA and ZT0 are on (SVCR.ZA)
+ * @svl: the greatest streaming vector length of the vCPU in bytes
  */
 struct kvm_arm_vec_state {
 	bool sve;
+	bool sme;
+	bool sme2;
+	bool fa64;
+	bool sm;
+	bool za;
+	u16 svl;
 };
 
 /**

@@ -22,8 +22,17 @@ const _: () = {
     assert!(id::Z0.raw() == bindings::KVM_REG_ARM64_SVE_Z0);
     assert!(id::P0.raw() == bindings::KVM_REG_ARM64_SVE_P0);
     assert!(id::FFR.raw() == bindings::KVM_REG_ARM64_SVE_FFR0);
+    assert!(id::SME_VLS.raw() == bindings::KVM_REG_ARM64_SME_VLS);
+    assert!(id::ZA0.raw() == bindings::KVM_REG_ARM64_SME_ZA0);
+    assert!(id::ZT0.raw() == bindings::KVM_REG_ARM64_SME_ZT0);
+    assert!(id::SVCR.raw() == bindings::KVM_REG_ARM64_SVCR);
+    assert!(id::FPMR.raw() == bindings::KVM_REG_ARM64_FPMR);
+    assert!(id::FPSR.raw() == bindings::KVM_REG_ARM64_FPSR);
+    assert!(id::V0.raw() == bindings::KVM_REG_ARM64_V0);
+    assert!(id::V31.raw() == bindings::KVM_REG_ARM64_V31);
     assert!(id::NUM_ZREGS == bindings::KVM_ARM64_SVE_NUM_ZREGS as u64);
     assert!(id::NUM_PREGS == bindings::KVM_ARM64_SVE_NUM_PREGS as u64);
+    assert!(id::MAX_ZA_ROWS == bindings::KVM_ARM64_SME_MAX_ZAHREG as u64);
 };
 
 /// The array that C hands over.
@@ -53,12 +62,22 @@ pub unsafe extern "C" fn kvm_arm_reg_list_vec(
     room: usize,
 ) -> usize {
     // SAFETY: The caller ensures that `state` is valid for reads.
-    let bindings::kvm_arm_vec_state { sve } = unsafe { *state };
+    let state = unsafe { *state };
     // SAFETY: The caller ensures that `ids` is valid for `room` ids and not shared. `RegId` is a
     // transparent `u64`.
     let slots = unsafe { array(ids.cast::<MaybeUninit<RegId>>(), room) };
 
-    reg_list_core::store(VecState { sve }.registers(), slots)
+    let state = VecState {
+        sve: state.sve,
+        sme: state.sme,
+        sme2: state.sme2,
+        fa64: state.fa64,
+        sm: state.sm,
+        za: state.za,
+        svl: state.svl,
+    };
+
+    reg_list_core::store(state.registers(), slots)
 }
 
 /// Puts a register list in an order that is safe to restore, see `reg_list.h`.

@@ -7,12 +7,15 @@
 //! module and into tests on the host. It allocates nothing, takes no lock and cannot panic. What
 //! includes it has the generic register id, `rust/kernel/kvm.rs`, in scope as `kvm`.
 
+// Tests on the host use this from another crate.
+#![allow(unreachable_pub)]
+
 use super::kvm::RegId;
 use core::{cell::Cell, mem::MaybeUninit};
 
-/// The ids of the vector registers.
+/// The ids of the vector registers, and of the registers that depend on one of them.
 ///
-/// Source: `KVM_REG_ARM64_SVE_*` in `arch/arm64/include/uapi/asm/kvm.h`.
+/// Source: `KVM_REG_ARM64_*` in `arch/arm64/include/uapi/asm/kvm.h`.
 pub mod id {
     use super::RegId;
 
@@ -28,11 +31,38 @@ pub mod id {
     /// FFR, in a container of 256 bits.
     pub const FFR: RegId = RegId::new(0x6050_0000_0015_0600);
 
+    /// `KVM_REG_ARM64_SME_VLS`: the set of the streaming vector lengths, a bitmap of 512 bits.
+    pub const SME_VLS: RegId = RegId::new(0x6060_0000_0017_fffe);
+
+    /// The first row of ZA, slice 0: ZA.H\[0\], in a container of 2048 bits.
+    pub const ZA0: RegId = RegId::new(0x6080_0000_0017_0000);
+
+    /// ZT0, 512 bits. Only its size tells it from ZA.H\[48\].
+    pub const ZT0: RegId = RegId::new(0x6060_0000_0017_0600);
+
+    /// SVCR, system register 3 3 4 2 2.
+    pub const SVCR: RegId = RegId::new(0x6030_0000_0013_da12);
+
+    /// FPMR, system register 3 3 4 4 2.
+    pub const FPMR: RegId = RegId::new(0x6030_0000_0013_da22);
+
+    /// FPSR, a core register of 32 bits.
+    pub const FPSR: RegId = RegId::new(0x6020_0000_0010_00d4);
+
+    /// V0, a core register of 128 bits. The index of a core register counts words of 32 bits.
+    pub const V0: RegId = RegId::new(0x6040_0000_0010_0054);
+
+    /// V31.
+    pub const V31: RegId = RegId::new(V0.raw() + 31 * 4);
+
     /// How many Z registers there are (Arm ARM, B1.2.1).
     pub const NUM_ZREGS: u64 = 32;
 
     /// How many P registers there are (Arm ARM, B1.2.1).
     pub const NUM_PREGS: u64 = 16;
+
+    /// How many rows ZA can have: a streaming vector has 256 bytes at the most (Arm ARM, B1.4).
+    pub const MAX_ZA_ROWS: u64 = 256;
 
     /// The number of a register is above the 5 bits of its slice.
     const NUMBER_SHIFT: u32 = 5;
@@ -48,18 +78,45 @@ pub mod id {
 pub struct VecState {
     /// The vCPU has SVE.
     pub sve: bool,
+    /// The vCPU has SME.
+    pub sme: bool,
+    /// The guest has SME2: `ID_AA64PFR1_EL1.SME` is 2 or greater.
+    pub sme2: bool,
+    /// The guest can use all of A64 in streaming mode: `ID_AA64SMFR0_EL1.FA64` is 1.
+    pub fa64: bool,
+    /// `SVCR.SM`: the vCPU is in streaming mode.
+    pub sm: bool,
+    /// `SVCR.ZA`: ZA and ZT0 are on.
+    pub za: bool,
+    /// The greatest streaming vector length of the vCPU in bytes, which is the number of ZA's rows.
+    pub svl: u16,
 }
 
 impl VecState {
     /// The vector registers of a vCPU in this state, in the kernel's own order.
+    ///
+    /// What there is in which mode: "Register ids" of the SVE and SME registers in
+    /// `Documentation/virt/kvm/api.rst`, section 4.68. Everything of SME counts only with SME.
     pub fn registers(self) -> impl Iterator<Item = RegId> {
-        let numbered = |first, count| (0..count).map(move |n| id::nth(first, n));
-        let sve = core::iter::once(id::SVE_VLS)
-            .chain(numbered(id::Z0, id::NUM_ZREGS))
-            .chain(numbered(id::P0, id::NUM_PREGS))
-            .chain(core::iter::once(id::FFR));
+        let streaming = self.sme && self.sm;
+        let array = self.sme && self.za;
+        let vectors = self.sve || streaming;
+        let ffr = if streaming { self.fa64 } else { self.sve };
 
-        self.sve.then_some(sve).into_iter().flatten()
+        let blocks = [
+            (id::SVE_VLS, self.sve, 1),
+            (id::Z0, vectors, id::NUM_ZREGS),
+            (id::P0, vectors, id::NUM_PREGS),
+            (id::FFR, ffr, 1),
+            (id::SME_VLS, self.sme, 1),
+            (id::ZA0, array, self.svl as u64),
+            (id::ZT0, array && self.sme2, 1),
+        ];
+
+        blocks
+            .into_iter()
+            .filter(|&(_, present, _)| present)
+            .flat_map(|(first, _, count)| (0..count).map(move |n| id::nth(first, n)))
     }
 }
 
@@ -85,21 +142,35 @@ pub fn store(registers: impl Iterator<Item = RegId>, slots: &mut [MaybeUninit<Re
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dependents {
     /// Z, P and FFR.
-    SveVectors,
+    Vectors,
+    /// V, FPSR and FPMR.
+    FpState,
+    /// ZA and ZT0.
+    Array,
 }
 
 impl Dependents {
     /// Whether `id` is one of these registers.
     pub const fn contain(self, id: RegId) -> bool {
         match self {
-            Self::SveVectors => {
-                let raw = id.raw();
-                raw >= id::Z0.raw() && raw <= id::nth(id::Z0, id::NUM_ZREGS - 1).raw()
-                    || raw >= id::P0.raw() && raw <= id::nth(id::P0, id::NUM_PREGS - 1).raw()
-                    || raw == id::FFR.raw()
+            Self::Vectors => {
+                is_one_of(id, id::Z0, id::NUM_ZREGS)
+                    || is_one_of(id, id::P0, id::NUM_PREGS)
+                    || id.raw() == id::FFR.raw()
             }
+            Self::FpState => {
+                id.raw() >= id::V0.raw() && id.raw() <= id::V31.raw()
+                    || id.raw() == id::FPSR.raw()
+                    || id.raw() == id::FPMR.raw()
+            }
+            Self::Array => is_one_of(id, id::ZA0, id::MAX_ZA_ROWS) || id.raw() == id::ZT0.raw(),
         }
     }
+}
+
+/// Whether `id` is one of the `count` registers from `first` on, in any slice.
+const fn is_one_of(id: RegId, first: RegId, count: u64) -> bool {
+    id.raw() >= first.raw() && id.raw() < id::nth(first, count).raw()
 }
 
 /// A line of the table: `first` has to be restored before `then`.
@@ -111,17 +182,43 @@ pub struct Dependency {
 }
 
 /// Which register depends on which.
-pub const DEPENDENCIES: [Dependency; 1] = [
+pub const DEPENDENCIES: [Dependency; 6] = [
     // The lengths are written before KVM_ARM_VCPU_FINALIZE and fix the size of the vectors, which
     // can be accessed only after it: Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_FINALIZE.
     Dependency {
         first: id::SVE_VLS,
-        then: Dependents::SveVectors,
+        then: Dependents::Vectors,
+    },
+    // In streaming mode the vectors have a streaming vector length.
+    Dependency {
+        first: id::SME_VLS,
+        then: Dependents::Vectors,
+    },
+    // ZA has as many rows as a streaming vector has bytes, and each is as long as one.
+    Dependency {
+        first: id::SME_VLS,
+        then: Dependents::Array,
+    },
+    // SVCR.SM decides which vectors there are and how large they are, and a change of it sets them
+    // to 0, V and FPMR too, and FPSR to 0x0800009f: Arm ARM, B1.4, on PSTATE.SM.
+    Dependency {
+        first: id::SVCR,
+        then: Dependents::Vectors,
+    },
+    Dependency {
+        first: id::SVCR,
+        then: Dependents::FpState,
+    },
+    // SVCR.ZA decides whether there are ZA and ZT0, and sets them to 0 when it becomes 1: Arm ARM,
+    // B1.4, on PSTATE.ZA.
+    Dependency {
+        first: id::SVCR,
+        then: Dependents::Array,
     },
 ];
 
 /// The registers that others depend on, in the order in which they lead a list.
-pub const LEADERS: [RegId; 1] = [id::SVE_VLS];
+pub const LEADERS: [RegId; 3] = [id::SVE_VLS, id::SME_VLS, id::SVCR];
 
 // The table is refused when a register that decides is no leader, or when a leader depends on
 // itself or on one behind it: there is no cycle then, and the leaders are in order.
@@ -146,28 +243,45 @@ const _: () = {
     }
 };
 
+/// The bits that all leaders have. Most ids lack one, which spares them the comparisons.
+const LEADER_BITS: u64 = {
+    let mut bits = u64::MAX;
+    let mut i = 0;
+    while i < LEADERS.len() {
+        bits &= LEADERS[i].raw();
+        i += 1;
+    }
+    bits
+};
+
+/// The place of `id` among the leaders.
+fn leader(id: RegId) -> Option<usize> {
+    if id.raw() & LEADER_BITS != LEADER_BITS {
+        return None;
+    }
+    LEADERS.iter().position(|&leader| leader == id)
+}
+
 /// Puts a list in an order that is safe to restore: the [`LEADERS`] first, all else as it was.
 ///
 /// In place, stable, and one pass whatever the list is. It starts from the end, so that what is
 /// behind the last leader is not moved.
 pub fn order(ids: &mut [RegId]) {
-    let cells = Cell::from_mut(ids).as_slice_of_cells();
+    let end = ids.iter().rposition(|&id| leader(id).is_some());
+    let Some(list) = end.and_then(|last| ids.get_mut(..=last)) else {
+        return;
+    };
+    let cells = Cell::from_mut(list).as_slice_of_cells();
     let mut to = cells.iter().rev();
     let mut found = [0usize; LEADERS.len()];
 
     for from in cells.iter().rev() {
         let id = from.get();
-        match LEADERS
-            .iter()
-            .zip(&mut found)
-            .find(|(&leader, _)| leader == id)
-        {
-            Some((_, n)) => *n = n.wrapping_add(1),
-            None => {
-                if let Some(slot) = to.next() {
-                    slot.set(id);
-                }
-            }
+
+        if let Some(n) = leader(id).and_then(|place| found.get_mut(place)) {
+            *n = n.wrapping_add(1);
+        } else if let Some(slot) = to.next() {
+            slot.set(id);
         }
     }
 

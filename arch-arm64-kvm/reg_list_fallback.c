@@ -9,34 +9,59 @@
 
 #include "reg_list.h"
 
+#define REG_ID_SVCR	ARM64_SYS_REG(3, 3, 4, 2, 2)
+
 /*
  * The registers that others depend on, in the order in which they are to be
- * restored. KVM_REG_ARM64_SVE_VLS decides how large Z, P and FFR are, and can
- * only be written before KVM_ARM_VCPU_FINALIZE, they only after it
+ * restored:
+ *
+ * The vector lengths decide how large Z, P, FFR and ZA are, and can only be
+ * written before KVM_ARM_VCPU_FINALIZE, those only after it
  * (Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_FINALIZE).
+ *
+ * SVCR decides which of V, Z, P, FFR, ZA and ZT0 there are, and which length
+ * they have; a change of it sets them, FPSR and FPMR to what the architecture
+ * says (Arm ARM, B1.4, on PSTATE.SM and PSTATE.ZA).
  */
 static const u64 leaders[] = {
 	KVM_REG_ARM64_SVE_VLS,
+	KVM_REG_ARM64_SME_VLS,
+	REG_ID_SVCR,
 };
 
 size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
 			    size_t room)
 {
+	const bool streaming = state->sme && state->sm;
 	struct kvm_reg_ids list = { .ids = ids, .room = room };
 	unsigned int n;
 
-	if (!state->sve)
-		return 0;
+	if (state->sve)
+		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_VLS);
 
-	kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_VLS);
+	if (state->sve || streaming) {
+		for (n = 0; n < KVM_ARM64_SVE_NUM_ZREGS; n++)
+			kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_ZREG(n, 0));
 
-	for (n = 0; n < KVM_ARM64_SVE_NUM_ZREGS; n++)
-		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_ZREG(n, 0));
+		for (n = 0; n < KVM_ARM64_SVE_NUM_PREGS; n++)
+			kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_PREG(n, 0));
+	}
 
-	for (n = 0; n < KVM_ARM64_SVE_NUM_PREGS; n++)
-		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_PREG(n, 0));
+	if (streaming ? state->fa64 : state->sve)
+		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_FFR(0));
 
-	kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_FFR(0));
+	if (!state->sme)
+		return list.n;
+
+	kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_VLS);
+
+	if (state->za) {
+		for (n = 0; n < state->svl; n++)
+			kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_ZAHREG(n, 0));
+
+		if (state->sme2)
+			kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_ZT0);
+	}
 
 	return list.n;
 }

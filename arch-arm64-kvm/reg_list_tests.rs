@@ -18,15 +18,44 @@ macro_rules! reg_list_kunit_suite {
             const P0: RegId = RegId::new(0x6050_0000_0015_0400);
             const P15: RegId = RegId::new(0x6050_0000_0015_05e0);
             const FFR: RegId = RegId::new(0x6050_0000_0015_0600);
+            const SME_VLS: RegId = RegId::new(0x6060_0000_0017_fffe);
+            const ZA0: RegId = RegId::new(0x6080_0000_0017_0000);
+            const ZA48: RegId = RegId::new(0x6080_0000_0017_0600);
+            const ZA255: RegId = RegId::new(0x6080_0000_0017_1fe0);
+            const ZT0: RegId = RegId::new(0x6060_0000_0017_0600);
+            const SVCR: RegId = RegId::new(0x6030_0000_0013_da12);
+            const FPSR: RegId = RegId::new(0x6020_0000_0010_00d4);
             // The core registers x0 and pc.
             const X0: RegId = RegId::new(0x6030_0000_0010_0000);
             const PC: RegId = RegId::new(0x6030_0000_0010_0040);
 
+            /// A vCPU with SVE alone.
+            const SVE: VecState = VecState {
+                sve: true,
+                sme: false,
+                sme2: false,
+                fa64: false,
+                sm: false,
+                za: false,
+                svl: 0,
+            };
+
+            /// A vCPU with all there is, at the greatest length.
+            const ALL: VecState = VecState {
+                sve: true,
+                sme: true,
+                sme2: true,
+                fa64: true,
+                sm: true,
+                za: true,
+                svl: 256,
+            };
+
             /// What `store` says of a vCPU and leaves in `N` slots of which it may use `room`.
-            fn list<const N: usize>(sve: bool, room: usize) -> (usize, [RegId; N]) {
+            fn list<const N: usize>(state: VecState, room: usize) -> (usize, [RegId; N]) {
                 let mut slots = [MaybeUninit::new(X0); N];
                 let usable = slots.get_mut(..room).unwrap_or_default();
-                let n = store(VecState { sve }.registers(), usable);
+                let n = store(state.registers(), usable);
 
                 // SAFETY: All of them were initialized with X0.
                 (n, slots.map(|slot| unsafe { slot.assume_init() }))
@@ -34,7 +63,7 @@ macro_rules! reg_list_kunit_suite {
 
             #[test]
             fn sve_vcpu_has_fifty_registers() {
-                let (n, ids) = list::<51>(true, 51);
+                let (n, ids) = list::<51>(SVE, 51);
 
                 assert_eq!(n, 50);
                 assert!(ids[0] == SVE_VLS);
@@ -48,13 +77,68 @@ macro_rules! reg_list_kunit_suite {
 
             #[test]
             fn other_vcpu_has_none() {
-                assert!(list(false, 1) == (0, [X0]));
+                assert!(list(VecState { sve: false, ..SVE }, 1) == (0, [X0]));
+            }
+
+            #[test]
+            fn sme_adds_its_own() {
+                let (n, ids) = list::<309>(ALL, 309);
+
+                assert_eq!(n, 308);
+                assert!(ids[49] == FFR);
+                assert!(ids[50] == SME_VLS);
+                assert!(ids[51] == ZA0);
+                assert!(ids[99] == ZA48);
+                assert!(ids[306] == ZA255);
+                assert!(ids[307] == ZT0);
+                assert!(ids[308] == X0);
+            }
+
+            #[test]
+            fn the_mode_decides() {
+                // Every mode: how many registers of each kind, from the table in api.rst.
+                for bits in 0..64u32 {
+                    for svl in [16, 32, 64, 128, 256] {
+                        let bit = |n: u32| bits & (1 << n) != 0;
+                        let state = VecState {
+                            sve: bit(0),
+                            sme: bit(1),
+                            sme2: bit(2),
+                            fa64: bit(3),
+                            sm: bit(4),
+                            za: bit(5),
+                            svl,
+                        };
+                        let streaming = bit(1) && bit(4);
+                        let mut expected = 0;
+
+                        if bit(0) {
+                            expected += 1;
+                        }
+                        if bit(0) || streaming {
+                            expected += 48;
+                        }
+                        if streaming && bit(3) || !streaming && bit(0) {
+                            expected += 1;
+                        }
+                        if bit(1) {
+                            expected += 1;
+                        }
+                        if bit(1) && bit(5) {
+                            expected += svl as usize;
+                        }
+                        if bit(1) && bit(2) && bit(5) {
+                            expected += 1;
+                        }
+                        assert_eq!(state.registers().count(), expected);
+                    }
+                }
             }
 
             #[test]
             fn too_little_room_is_counted_past() {
-                assert!(list(true, 2) == (50, [SVE_VLS, Z0, X0]));
-                assert!(list(true, 0) == (50, [X0]));
+                assert!(list(SVE, 2) == (50, [SVE_VLS, Z0, X0]));
+                assert!(list(SVE, 0) == (50, [X0]));
             }
 
             #[test]
@@ -63,6 +147,14 @@ macro_rules! reg_list_kunit_suite {
 
                 order(&mut ids);
                 assert!(ids == [SVE_VLS, X0, PC, Z0, P0, FFR]);
+            }
+
+            #[test]
+            fn lengths_come_before_the_mode() {
+                let mut ids = [X0, FPSR, SVE_VLS, Z0, SME_VLS, ZA48, ZT0, SVCR, PC];
+
+                order(&mut ids);
+                assert!(ids == [SVE_VLS, SME_VLS, SVCR, X0, FPSR, Z0, ZA48, ZT0, PC]);
             }
 
             #[test]

@@ -56,7 +56,7 @@ put_series()
 	git -C "$1" worktree prune
 	git -C "$1" worktree add -q --no-checkout --detach "$_aside" unpatched
 	git -C "$_aside" sparse-checkout set --cone arch/arm64 rust include/kvm include/uapi/linux Documentation/virt \
-		tools/testing/selftests/kvm scripts
+		tools/testing/selftests/kvm tools/testing/selftests/arm64 scripts
 	git -C "$_aside" checkout -q --detach unpatched
 	GIT_COMMITTER_NAME=kvm-reg-list GIT_COMMITTER_EMAIL=lab@localhost "$top/scripts/apply" "$_aside"
 	git -C "$_aside" rev-parse HEAD

@@ -7,6 +7,11 @@ use reg_list_host_tests::reg_list_core::{order, store, VecState, DEPENDENCIES};
 use std::mem::MaybeUninit;
 
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+const SME_VLS: u64 = 0x6060_0000_0017_fffe;
+const SVCR: u64 = 0x6030_0000_0013_da12;
+
+/// The registers that lead a list, and what comes after each of them at the earliest.
+const LEADERS: [u64; 3] = [SVE_VLS, SME_VLS, SVCR];
 
 /// Numbers that look random and are the same in every run (xorshift64).
 struct Numbers(u64);
@@ -20,28 +25,89 @@ impl Numbers {
     }
 }
 
-/// The vector registers as `asm/kvm.h` has them, written without the code under test.
-fn sve_ids() -> Vec<u64> {
-    let z = (0..32).map(|n| 0x6080_0000_0015_0000 + n * 32);
-    let p = (0..16).map(|n| 0x6050_0000_0015_0400 + n * 32);
-    [SVE_VLS]
-        .into_iter()
-        .chain(z)
-        .chain(p)
-        .chain([0x6050_0000_0015_0600])
-        .collect()
+fn z() -> impl Iterator<Item = u64> {
+    (0..32).map(|n| 0x6080_0000_0015_0000 + n * 32)
 }
 
-/// A list of up to 700 ids: SVE registers, ones that differ from them in a bit, and any others.
+fn p() -> impl Iterator<Item = u64> {
+    (0..16).map(|n| 0x6050_0000_0015_0400 + n * 32)
+}
+
+fn za(rows: u64) -> impl Iterator<Item = u64> {
+    (0..rows).map(|n| 0x6080_0000_0017_0000 + n * 32)
+}
+
+const FFR: u64 = 0x6050_0000_0015_0600;
+const ZT0: u64 = 0x6060_0000_0017_0600;
+
+/// V0 to V31, FPSR and FPMR: what a change of SVCR.SM resets beside the vectors.
+fn fp_state() -> impl Iterator<Item = u64> {
+    (0..32)
+        .map(|n| 0x6040_0000_0010_0054 + n * 4)
+        .chain([0x6020_0000_0010_00d4, 0x6030_0000_0013_da22])
+}
+
+fn vectors() -> impl Iterator<Item = u64> {
+    z().chain(p()).chain([FFR])
+}
+
+fn array() -> impl Iterator<Item = u64> {
+    za(256).chain([ZT0])
+}
+
+/// The vector registers of a vCPU, from the table in `api.rst`, without the code under test.
+fn expected(state: VecState) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let streaming = state.sme && state.sm;
+    if state.sve {
+        ids.push(SVE_VLS);
+    }
+    if state.sve || streaming {
+        ids.extend(z().chain(p()));
+    }
+    match streaming {
+        true if state.fa64 => ids.push(FFR),
+        false if state.sve => ids.push(FFR),
+        _ => {}
+    }
+    if state.sme {
+        ids.push(SME_VLS);
+        if state.za {
+            ids.extend(za(state.svl.into()));
+            ids.extend(state.sme2.then_some(ZT0));
+        }
+    }
+    ids
+}
+
+/// Every mode at every streaming vector length.
+fn modes() -> impl Iterator<Item = VecState> {
+    (0..64u32).flat_map(|bits| {
+        [16, 32, 64, 128, 256].map(|svl| VecState {
+            sve: bits & 1 != 0,
+            sme: bits & 2 != 0,
+            sme2: bits & 4 != 0,
+            fa64: bits & 8 != 0,
+            sm: bits & 16 != 0,
+            za: bits & 32 != 0,
+            svl,
+        })
+    })
+}
+
+/// A list of up to 700 ids: registers of the table, ones that differ from them in a bit, any others.
 fn arbitrary_list(numbers: &mut Numbers) -> Vec<u64> {
-    let sve = sve_ids();
+    let known: Vec<u64> = vectors().chain(array()).chain(fp_state()).collect();
     let len = numbers.next() % 700;
     (0..len)
-        .map(|_| match numbers.next() % 8 {
-            0 => SVE_VLS,
-            1 => SVE_VLS ^ 1 << (numbers.next() % 64),
-            2..=4 => sve[numbers.next() as usize % sve.len()],
-            _ => numbers.next(),
+        .map(|_| {
+            let leader = LEADERS[numbers.next() as usize % LEADERS.len()];
+            match numbers.next() % 8 {
+                0 => leader,
+                1 => leader ^ 1 << (numbers.next() % 64),
+                2..=4 => known[numbers.next() as usize % known.len()],
+                _ => numbers.next(),
+            }
         })
         .collect()
 }
@@ -58,7 +124,12 @@ fn order_is_a_stable_sort_by_rank() {
     for _ in 0..20_000 {
         let list = arbitrary_list(&mut numbers);
         let mut oracle = list.clone();
-        oracle.sort_by_key(|&id| id != SVE_VLS);
+        oracle.sort_by_key(|id| {
+            LEADERS
+                .iter()
+                .position(|l| l == id)
+                .unwrap_or(LEADERS.len())
+        });
         assert_eq!(ordered(&list), oracle);
     }
 }
@@ -77,47 +148,65 @@ fn order_is_idempotent_and_a_permutation() {
     }
 }
 
+/// Each register that decides, with all that it decides about.
+fn dependencies() -> [(u64, Vec<u64>); 3] {
+    [
+        (SVE_VLS, vectors().collect()),
+        (SME_VLS, vectors().chain(array()).collect()),
+        (SVCR, vectors().chain(array()).chain(fp_state()).collect()),
+    ]
+}
+
 #[test]
 fn every_dependency_is_met() {
     let mut numbers = Numbers(3);
-    let sve = sve_ids();
-    for _ in 0..20_000 {
+    let dependencies = dependencies();
+    for _ in 0..2_000 {
         let list = ordered(&arbitrary_list(&mut numbers));
-        let last_vls = list.iter().rposition(|&id| id == SVE_VLS);
-        let first_vector = list.iter().position(|id| sve[1..].contains(id));
-        if let (Some(vls), Some(vector)) = (last_vls, first_vector) {
-            assert!(vls < vector);
+        for (first, then) in &dependencies {
+            let last = list.iter().rposition(|id| id == first);
+            let earliest = list.iter().position(|id| then.contains(id));
+            if let (Some(last), Some(earliest)) = (last, earliest) {
+                assert!(last < earliest);
+            }
         }
     }
 }
 
 #[test]
-fn the_table_covers_every_vector_register() {
-    for &id in &sve_ids()[1..] {
-        assert!(DEPENDENCIES
-            .iter()
-            .any(|d| d.first.raw() == SVE_VLS && d.then.contain(RegId::new(id))));
+fn the_table_has_each_dependency_and_no_other() {
+    let dependencies = dependencies();
+    let ids = vectors().chain(array()).chain(fp_state());
+    for id in ids.chain([SVE_VLS, SME_VLS, SVCR, 0x6030_0000_0010_0000, u64::MAX]) {
+        for (first, then) in &dependencies {
+            let listed = DEPENDENCIES
+                .iter()
+                .any(|d| d.first.raw() == *first && d.then.contain(RegId::new(id)));
+            assert_eq!(listed, then.contains(&id), "{first:#x} before {id:#x}");
+        }
     }
 }
 
 #[test]
-fn the_registers_of_a_mode() {
-    let listed: Vec<u64> = VecState { sve: true }.registers().map(RegId::raw).collect();
-    assert_eq!(listed, sve_ids());
-    assert_eq!(listed.len(), 50);
-    assert_eq!(VecState { sve: false }.registers().count(), 0);
+fn the_registers_of_every_mode() {
+    for state in modes() {
+        let listed: Vec<u64> = state.registers().map(RegId::raw).collect();
+        assert_eq!(listed, expected(state), "{state:?}");
+    }
 }
 
 #[test]
 fn store_counts_on_past_the_room() {
-    let sve = sve_ids();
-    for room in 0..=60 {
-        let mut slots = vec![MaybeUninit::new(RegId::new(0)); room];
-        assert_eq!(store(VecState { sve: true }.registers(), &mut slots), 50);
-        for (i, slot) in slots.iter().enumerate() {
-            // SAFETY: All of them were initialized with 0.
-            let id = unsafe { slot.assume_init() };
-            assert_eq!(id.raw(), sve.get(i).copied().unwrap_or(0));
+    for state in modes() {
+        let ids = expected(state);
+        for room in [0, 1, ids.len() / 2, ids.len(), ids.len() + 1] {
+            let mut slots = vec![MaybeUninit::new(RegId::new(0)); room];
+            assert_eq!(store(state.registers(), &mut slots), ids.len());
+            for (i, slot) in slots.iter().enumerate() {
+                // SAFETY: All of them were initialized with 0.
+                let id = unsafe { slot.assume_init() };
+                assert_eq!(id.raw(), ids.get(i).copied().unwrap_or(0));
+            }
         }
     }
 }
