@@ -11,6 +11,10 @@ demo: kernels
 check: kernels
 	@$(lab) scripts/check
 
+# The part of it that runs on a kernel with KASAN, lockdep, UBSAN and kmemleak
+check-debug: kernels
+	@$(lab) scripts/check "debug kernel"
+
 # The series for upstream, in build/series/, every patch built and checked
 series: bench
 	@$(lab) scripts/series
@@ -51,4 +55,4 @@ kernels: tree
 clean:
 	rm -rf build
 
-.PHONY: demo check series bench lint boot shell apply tree refresh modules kernels clean
+.PHONY: demo check check-debug series bench lint boot shell apply tree refresh modules kernels clean
