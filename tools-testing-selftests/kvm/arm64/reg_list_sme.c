@@ -139,10 +139,11 @@ static void one_state(unsigned int shape, u64 svcr, u64 sve_vqs, u64 sme_vqs, bo
 	put_svcr_among_system_registers(&state);
 	usual = restore(shape, &state);
 
-	ksft_print_msg("%s SM=%d ZA=%d SVL %u%s: %llu registers; errors, lost: %u, %u in list order, %u, %u with SVCR in its old place\n",
+	ksft_print_msg("%s SM=%d ZA=%d SVL %u%s, %llu registers\n",
 		       sme_shape_names[shape], !!(svcr & SME_SM), !!(svcr & SME_ZA),
 		       sme_max_vl(sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS)),
-		       lowered ? ", SME2 and FA64 lowered" : "", state.list->n,
+		       lowered ? ", SME2 and FA64 lowered" : "", state.list->n);
+	ksft_print_msg("  in list order %u errors, %u lost; with SVCR in its old place %u, %u\n",
 		       ours.errors, ours.lost, usual.errors, usual.lost);
 
 	SME_CHECK(!ours.errors && !ours.lost, "%u errors, %u lost", ours.errors, ours.lost);
