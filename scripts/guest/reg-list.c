@@ -16,6 +16,13 @@
 
 #include "reg_list.h"
 
+/* Not in the headers of a released kernel */
+#ifndef KVM_ARM_VCPU_SME
+#define KVM_ARM_VCPU_SME	10
+#endif
+
+#define SVCR			ARM64_SYS_REG(3, 3, 4, 2, 2)
+
 #define WARM_UPS	5
 #define ITERATIONS	100
 #define HEAD		4
@@ -48,6 +55,8 @@ static void add_features(const char *list)
 
 		if (len == 3 && !strncmp(list, "sve", len))
 			feature_bits |= 1 << KVM_ARM_VCPU_SVE;
+		else if (len == 3 && !strncmp(list, "sme", len))
+			feature_bits |= 1 << KVM_ARM_VCPU_SME;
 		else if (len == 3 && !strncmp(list, "pmu", len))
 			feature_bits |= 1 << KVM_ARM_VCPU_PMU_V3;
 		else
@@ -86,7 +95,7 @@ static void finalize(struct vcpu vcpu)
 {
 	int feature = KVM_ARM_VCPU_SVE;
 
-	if (!(feature_bits & (1U << feature)))
+	if (!(feature_bits & (1U << KVM_ARM_VCPU_SVE | 1U << KVM_ARM_VCPU_SME)))
 		return;
 	if (ioctl(vcpu.fd, KVM_ARM_VCPU_FINALIZE, &feature))
 		leave(STATUS_FAILED, "KVM_ARM_VCPU_FINALIZE", strerror(errno));
@@ -250,7 +259,7 @@ int main(int argc, char **argv)
 	struct kvm_reg_list *list;
 	bool ids = false;
 	struct vcpu vcpu;
-	__u64 i;
+	__u64 i, svcr = 0;
 	int arg;
 
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -260,16 +269,20 @@ int main(int argc, char **argv)
 	for (arg = 1; arg < argc; arg++) {
 		if (!strcmp(argv[arg], "--ids")) {
 			ids = true;
+		} else if (!strcmp(argv[arg], "--svcr") && arg + 1 < argc) {
+			svcr = strtoull(argv[++arg], NULL, 0);
 		} else if (!strcmp(argv[arg], "--features") && arg + 1 < argc) {
 			feature_list = argv[++arg];
 			add_features(feature_list);
 		} else {
-			leave(STATUS_USAGE, "usage", "reg-list [--features sve,pmu] [--ids]");
+			leave(STATUS_USAGE, "usage", "reg-list [--features sve,sme,pmu] [--svcr N] [--ids]");
 		}
 	}
 
 	vcpu = create();
 	finalize(vcpu);
+	if (svcr && reg_list_set_one(vcpu.fd, SVCR, &svcr))
+		leave(STATUS_FAILED, "cannot set SVCR", strerror(errno));
 
 	list = reg_list_read(vcpu.fd);
 	if (!list)
