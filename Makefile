@@ -11,7 +11,7 @@ demo: kernels
 check: kernels
 	@$(lab) scripts/check
 
-# The part of it that runs on a kernel with KASAN, lockdep, UBSAN and kmemleak
+# Our selftests on a kernel with KASAN, lockdep, UBSAN and kmemleak: half an hour
 check-debug: kernels
 	@$(lab) scripts/check "debug kernel"
 
