@@ -267,10 +267,16 @@ fn leader(id: RegId) -> Option<usize> {
 /// In place, stable, and one pass whatever the list is. It starts from the end, so that what is
 /// behind the last leader is not moved.
 pub fn order(ids: &mut [RegId]) {
-    let end = ids.iter().rposition(|&id| leader(id).is_some());
-    let Some(list) = end.and_then(|last| ids.get_mut(..=last)) else {
-        return;
-    };
+    let mut head = &*ids;
+    while let [rest @ .., last] = head {
+        if leader(*last).is_some() {
+            break;
+        }
+        head = rest;
+    }
+
+    let up_to_last_leader = head.len();
+    let list = ids.get_mut(..up_to_last_leader).unwrap_or_default();
     let cells = Cell::from_mut(list).as_slice_of_cells();
     let mut to = cells.iter().rev();
     let mut found = [0usize; LEADERS.len()];
