@@ -1732,7 +1732,7 @@ static void watch_process(struct watch *w, pid_t pid, const struct host *h)
 		usleep(1000);
 	WATCH_CHECK(w, !ptrace(PTRACE_SEIZE, pid, NULL, NULL));
 	for (i = 0; i < 20; i++) {
-		usleep(3000);
+		usleep(20000);
 		WATCH_CHECK(w, !ptrace(PTRACE_INTERRUPT, pid, NULL, NULL));
 		WATCH_CHECK(w, waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 		check_regsets(w, pid, h);
