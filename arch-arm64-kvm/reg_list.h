@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which vector registers KVM_GET_REG_LIST lists, and the order of the list.
+ * Which vector registers a vCPU has, and the order of KVM_GET_REG_LIST.
  *
- * Both are pure functions over a slice of register ids: no lock, no
- * allocation, no state.
+ * Pure functions over register ids: no lock, no allocation, no state.
  */
 #ifndef __ARM64_KVM_REG_LIST_H
 #define __ARM64_KVM_REG_LIST_H
@@ -41,6 +40,15 @@ struct kvm_arm_vec_state {
  */
 size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
 			    size_t room);
+
+/**
+ * kvm_arm_reg_list_vec_has() - whether a vCPU has a vector register
+ * @state: the vCPU
+ * @id: the id, all 64 bits of it
+ *
+ * Return: whether kvm_arm_reg_list_vec() lists @id for this vCPU.
+ */
+bool kvm_arm_reg_list_vec_has(const struct kvm_arm_vec_state *state, u64 id);
 
 /**
  * kvm_arm_reg_list_order() - put a register list in an order safe to restore

@@ -49,6 +49,19 @@ unsafe fn array<'a, T>(ids: *mut T, n: usize) -> &'a mut [T] {
     unsafe { slice::from_raw_parts_mut(ids, n) }
 }
 
+/// The vCPU that C describes.
+fn vec_state(state: &bindings::kvm_arm_vec_state) -> VecState {
+    VecState {
+        sve: state.sve,
+        sme: state.sme,
+        sme2: state.sme2,
+        fa64: state.fa64,
+        sm: state.sm,
+        za: state.za,
+        svl: state.svl,
+    }
+}
+
 /// Lists the vector registers of a vCPU, see `reg_list.h`.
 ///
 /// # Safety
@@ -62,22 +75,26 @@ pub unsafe extern "C" fn kvm_arm_reg_list_vec(
     room: usize,
 ) -> usize {
     // SAFETY: The caller ensures that `state` is valid for reads.
-    let state = unsafe { *state };
+    let state = vec_state(unsafe { &*state });
     // SAFETY: The caller ensures that `ids` is valid for `room` ids and not shared. `RegId` is a
     // transparent `u64`.
     let slots = unsafe { array(ids.cast::<MaybeUninit<RegId>>(), room) };
 
-    let state = VecState {
-        sve: state.sve,
-        sme: state.sme,
-        sme2: state.sme2,
-        fa64: state.fa64,
-        sm: state.sm,
-        za: state.za,
-        svl: state.svl,
-    };
-
     reg_list_core::store(state.registers(), slots)
+}
+
+/// Whether a vCPU has a vector register, see `reg_list.h`.
+///
+/// # Safety
+///
+/// `state` is valid for reads.
+#[export]
+pub unsafe extern "C" fn kvm_arm_reg_list_vec_has(
+    state: *const bindings::kvm_arm_vec_state,
+    id: u64,
+) -> bool {
+    // SAFETY: The caller ensures that `state` is valid for reads.
+    vec_state(unsafe { &*state }).has(RegId::new(id))
 }
 
 /// Puts a register list in an order that is safe to restore, see `reg_list.h`.

@@ -66,10 +66,18 @@ pub mod id {
 
     /// The number of a register is above the 5 bits of its slice.
     const NUMBER_SHIFT: u32 = 5;
+    const SLICE_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 
     /// The register `n` places after `first` in its class.
     pub const fn nth(first: RegId, n: u64) -> RegId {
         RegId::new(first.raw() | n << NUMBER_SHIFT)
+    }
+
+    /// Whether `id` is one of the `count` registers from `first` on.
+    pub const fn is_one_of(id: RegId, first: RegId, count: u64) -> bool {
+        let distance = id.raw().wrapping_sub(first.raw());
+
+        distance & SLICE_MASK == 0 && distance >> NUMBER_SHIFT < count
     }
 }
 
@@ -93,30 +101,42 @@ pub struct VecState {
 }
 
 impl VecState {
-    /// The vector registers of a vCPU in this state, in the kernel's own order.
+    /// The vector registers of a vCPU in this state, in the kernel's own order: the first one of
+    /// each kind, and how many there are.
     ///
     /// What there is in which mode: "Register ids" of the SVE and SME registers in
     /// `Documentation/virt/kvm/api.rst`, section 4.68. Everything of SME counts only with SME.
-    pub fn registers(self) -> impl Iterator<Item = RegId> {
+    fn blocks(self) -> [(RegId, u64); 7] {
         let streaming = self.sme && self.sm;
         let array = self.sme && self.za;
         let vectors = self.sve || streaming;
         let ffr = if streaming { self.fa64 } else { self.sve };
 
-        let blocks = [
-            (id::SVE_VLS, self.sve, 1),
-            (id::Z0, vectors, id::NUM_ZREGS),
-            (id::P0, vectors, id::NUM_PREGS),
-            (id::FFR, ffr, 1),
-            (id::SME_VLS, self.sme, 1),
-            (id::ZA0, array, self.svl as u64),
-            (id::ZT0, array && self.sme2, 1),
-        ];
+        let many = |present: bool, count: u64| if present { count } else { 0 };
 
-        blocks
+        [
+            (id::SVE_VLS, many(self.sve, 1)),
+            (id::Z0, many(vectors, id::NUM_ZREGS)),
+            (id::P0, many(vectors, id::NUM_PREGS)),
+            (id::FFR, many(ffr, 1)),
+            (id::SME_VLS, many(self.sme, 1)),
+            (id::ZA0, many(array, self.svl as u64)),
+            (id::ZT0, many(array && self.sme2, 1)),
+        ]
+    }
+
+    /// The vector registers of a vCPU in this state, in the kernel's own order.
+    pub fn registers(self) -> impl Iterator<Item = RegId> {
+        self.blocks()
             .into_iter()
-            .filter(|&(_, present, _)| present)
-            .flat_map(|(first, _, count)| (0..count).map(move |n| id::nth(first, n)))
+            .flat_map(|(first, count)| (0..count).map(move |n| id::nth(first, n)))
+    }
+
+    /// Whether `id` is one of [`Self::registers`].
+    pub fn has(self, id: RegId) -> bool {
+        self.blocks()
+            .iter()
+            .any(|&(first, count)| id::is_one_of(id, first, count))
     }
 }
 
@@ -154,8 +174,8 @@ impl Dependents {
     pub const fn contain(self, id: RegId) -> bool {
         match self {
             Self::Vectors => {
-                is_one_of(id, id::Z0, id::NUM_ZREGS)
-                    || is_one_of(id, id::P0, id::NUM_PREGS)
+                id::is_one_of(id, id::Z0, id::NUM_ZREGS)
+                    || id::is_one_of(id, id::P0, id::NUM_PREGS)
                     || id.raw() == id::FFR.raw()
             }
             Self::FpState => {
@@ -163,14 +183,9 @@ impl Dependents {
                     || id.raw() == id::FPSR.raw()
                     || id.raw() == id::FPMR.raw()
             }
-            Self::Array => is_one_of(id, id::ZA0, id::MAX_ZA_ROWS) || id.raw() == id::ZT0.raw(),
+            Self::Array => id::is_one_of(id, id::ZA0, id::MAX_ZA_ROWS) || id.raw() == id::ZT0.raw(),
         }
     }
-}
-
-/// Whether `id` is one of the `count` registers from `first` on, in any slice.
-const fn is_one_of(id: RegId, first: RegId, count: u64) -> bool {
-    id.raw() >= first.raw() && id.raw() < id::nth(first, count).raw()
 }
 
 /// A line of the table: `first` has to be restored before `then`.

@@ -6,6 +6,7 @@
 
 #include <linux/array_size.h>
 #include <linux/kvm_host.h>
+#include <linux/string.h>
 
 #include "reg_list.h"
 
@@ -29,41 +30,71 @@ static const u64 leaders[] = {
 	REG_ID_SVCR,
 };
 
+/* The number of a register is above the 5 bits of its slice. */
+#define REG_ID_NUMBER_SHIFT	5
+#define REG_ID_SLICE_MASK	(KVM_ARM64_SVE_MAX_SLICES - 1)
+
+#define NR_VEC_BLOCKS		7
+
+/* Registers of one kind, none if the vCPU does not have them */
+struct vec_block {
+	u64 first;
+	u64 count;
+};
+
+/* The vector registers of a vCPU, in the kernel's own order */
+static void get_vec_blocks(const struct kvm_arm_vec_state *state,
+			   struct vec_block blocks[NR_VEC_BLOCKS])
+{
+	const bool streaming = state->sme && state->sm;
+	const bool array = state->sme && state->za;
+	const bool vectors = state->sve || streaming;
+	const bool ffr = streaming ? state->fa64 : state->sve;
+	const struct vec_block all[NR_VEC_BLOCKS] = {
+		{ KVM_REG_ARM64_SVE_VLS,	state->sve },
+		{ KVM_REG_ARM64_SVE_ZREG(0, 0),	vectors ? KVM_ARM64_SVE_NUM_ZREGS : 0 },
+		{ KVM_REG_ARM64_SVE_PREG(0, 0),	vectors ? KVM_ARM64_SVE_NUM_PREGS : 0 },
+		{ KVM_REG_ARM64_SVE_FFR(0),	ffr },
+		{ KVM_REG_ARM64_SME_VLS,	state->sme },
+		{ KVM_REG_ARM64_SME_ZAHREG(0, 0), array ? state->svl : 0 },
+		{ KVM_REG_ARM64_SME_ZT0,	array && state->sme2 },
+	};
+
+	memcpy(blocks, all, sizeof(all));
+}
+
 size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
 			    size_t room)
 {
-	const bool streaming = state->sme && state->sm;
 	struct kvm_reg_ids list = { .ids = ids, .room = room };
-	unsigned int n;
+	struct vec_block blocks[NR_VEC_BLOCKS];
+	u64 i, n;
 
-	if (state->sve)
-		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_VLS);
+	get_vec_blocks(state, blocks);
 
-	if (state->sve || streaming) {
-		for (n = 0; n < KVM_ARM64_SVE_NUM_ZREGS; n++)
-			kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_ZREG(n, 0));
-
-		for (n = 0; n < KVM_ARM64_SVE_NUM_PREGS; n++)
-			kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_PREG(n, 0));
-	}
-
-	if (streaming ? state->fa64 : state->sve)
-		kvm_reg_ids_add(&list, KVM_REG_ARM64_SVE_FFR(0));
-
-	if (!state->sme)
-		return list.n;
-
-	kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_VLS);
-
-	if (state->za) {
-		for (n = 0; n < state->svl; n++)
-			kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_ZAHREG(n, 0));
-
-		if (state->sme2)
-			kvm_reg_ids_add(&list, KVM_REG_ARM64_SME_ZT0);
-	}
+	for (i = 0; i < NR_VEC_BLOCKS; i++)
+		for (n = 0; n < blocks[i].count; n++)
+			kvm_reg_ids_add(&list, blocks[i].first | n << REG_ID_NUMBER_SHIFT);
 
 	return list.n;
+}
+
+bool kvm_arm_reg_list_vec_has(const struct kvm_arm_vec_state *state, u64 id)
+{
+	struct vec_block blocks[NR_VEC_BLOCKS];
+	u64 i, distance;
+
+	get_vec_blocks(state, blocks);
+
+	for (i = 0; i < NR_VEC_BLOCKS; i++) {
+		distance = id - blocks[i].first;
+
+		if (!(distance & REG_ID_SLICE_MASK) &&
+		    distance >> REG_ID_NUMBER_SHIFT < blocks[i].count)
+			return true;
+	}
+
+	return false;
 }
 
 static int leader_of(u64 id)

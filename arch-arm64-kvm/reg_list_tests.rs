@@ -136,6 +136,44 @@ macro_rules! reg_list_kunit_suite {
             }
 
             #[test]
+            fn what_it_has_is_what_it_lists() {
+                // The ids of the two classes, with each size, and slices other than 0 too.
+                const CLASSES: [u64; 6] = [
+                    0x6060_0000_0015_0000,
+                    0x6080_0000_0015_0000,
+                    0x6050_0000_0015_0000,
+                    0x6060_0000_0017_0000,
+                    0x6080_0000_0017_0000,
+                    0x6050_0000_0017_0000,
+                ];
+
+                for bits in 0..64u32 {
+                    let bit = |n: u32| bits & (1 << n) != 0;
+                    let state = VecState {
+                        sve: bit(0),
+                        sme: bit(1),
+                        sme2: bit(2),
+                        fa64: bit(3),
+                        sm: bit(4),
+                        za: bit(5),
+                        svl: 64,
+                    };
+                    let mut had = 0;
+
+                    for class in CLASSES {
+                        // To a little past ZA.H[255], and the *_VLS at the end.
+                        for low in (0..0x2100).step_by(8).chain(0xfff0..0x1_0000) {
+                            if state.has(RegId::new(class | low)) {
+                                had += 1;
+                            }
+                        }
+                    }
+                    assert_eq!(had, state.registers().count());
+                    assert!(state.registers().all(|id| state.has(id)));
+                }
+            }
+
+            #[test]
             fn too_little_room_is_counted_past() {
                 assert!(list(SVE, 2) == (50, [SVE_VLS, Z0, X0]));
                 assert!(list(SVE, 0) == (50, [X0]));
