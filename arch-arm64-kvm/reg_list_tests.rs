@@ -158,17 +158,14 @@ macro_rules! reg_list_kunit_suite {
                         za: bit(5),
                         svl: 64,
                     };
-                    let mut had = 0;
+                    // To a little past ZA.H[255], and the *_VLS at the end.
+                    let ids = CLASSES.iter().flat_map(|class| {
+                        let low = (0..0x2100).step_by(8).chain(0xfff0..0x1_0000);
+                        low.map(move |low| RegId::new(class | low))
+                    });
+                    let had = ids.filter(|&id| state.has(id));
 
-                    for class in CLASSES {
-                        // To a little past ZA.H[255], and the *_VLS at the end.
-                        for low in (0..0x2100).step_by(8).chain(0xfff0..0x1_0000) {
-                            if state.has(RegId::new(class | low)) {
-                                had += 1;
-                            }
-                        }
-                    }
-                    assert_eq!(had, state.registers().count());
+                    assert_eq!(store(had, &mut []), state.registers().count());
                     assert!(state.registers().all(|id| state.has(id)));
                 }
             }
