@@ -17,6 +17,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+/* Not in the headers of a kernel without SME vCPUs, where no register has such an id. */
+#ifndef KVM_REG_ARM64_SME
+#define KVM_REG_ARM64_SME	(0x17 << KVM_REG_ARM_COPROC_SHIFT)
+#define KVM_REG_ARM64_SME_VLS	(KVM_REG_ARM64 | KVM_REG_ARM64_SME | \
+				 KVM_REG_SIZE_U512 | 0xfffe)
+#endif
+
 /* Bytes in the largest register there is: 2048 bits. */
 #define REG_LIST_MAX_BYTES	256
 
@@ -66,6 +73,7 @@ static const struct reg_list_stored {
 	{ ARM64_SYS_REG(3, 3, 4, 4, 2),	  0x0000003fff7fc1ffULL },	/* FPMR */
 	{ ARM64_SYS_REG(3, 3, 13, 0, 2),  ~0ULL },			/* TPIDR_EL0 */
 	{ ARM64_SYS_REG(3, 3, 13, 0, 3),  ~0ULL },			/* TPIDRRO_EL0 */
+	{ ARM64_SYS_REG(3, 3, 13, 0, 5),  ~0ULL },			/* TPIDR2_EL0 */
 	{ }
 };
 
@@ -92,13 +100,16 @@ static inline size_t reg_list_bytes(__u64 id)
 /* A register that is written before KVM_ARM_VCPU_FINALIZE, and fixed by it. */
 static inline bool reg_list_is_vls(__u64 id)
 {
-	return id == KVM_REG_ARM64_SVE_VLS;
+	return id == KVM_REG_ARM64_SVE_VLS || id == KVM_REG_ARM64_SME_VLS;
 }
 
-/* Z, P or FFR: what has its size from the vector lengths. */
+/* Z, P, FFR, ZA or ZT0: what can be accessed only after finalize. */
 static inline bool reg_list_is_vector(__u64 id)
 {
-	return (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE && !reg_list_is_vls(id);
+	__u64 class = id & KVM_REG_ARM_COPROC_MASK;
+
+	return (class == KVM_REG_ARM64_SVE || class == KVM_REG_ARM64_SME) &&
+	       !reg_list_is_vls(id);
 }
 
 static inline int reg_list_get_one(int vcpu, __u64 id, void *value)
@@ -243,34 +254,17 @@ static inline __u64 reg_list_random(__u64 *seed)
 	return z ^ (z >> 31);
 }
 
-/* The vCPU's greatest vector length in bytes, or 0 without vectors. */
-static inline unsigned int reg_list_max_vl(int vcpu)
-{
-	__u64 vqs[KVM_ARM64_SVE_VLS_WORDS];
-	unsigned int vq;
-
-	if (reg_list_get_one(vcpu, KVM_REG_ARM64_SVE_VLS, vqs))
-		return 0;
-
-	for (vq = KVM_ARM64_SVE_VQ_MAX; vq >= KVM_ARM64_SVE_VQ_MIN; vq--)
-		if (vqs[(vq - 1) / 64] & (1ULL << (vq - 1) % 64))
-			return vq * 16;
-
-	return 0;
-}
-
 /*
  * Makes up a value for the register, one that a guest could have left there
  * and that differs from the reset value.  False when it is better left alone.
  */
-static inline bool reg_list_make_up(__u64 id, unsigned int vl, __u64 *seed,
+static inline bool reg_list_make_up(__u64 id, __u64 *seed,
 				    __u64 value[REG_LIST_MAX_BYTES / sizeof(__u64)])
 {
 	const struct reg_list_stored *stored;
-	unsigned char *byte = (unsigned char *)value;
-	size_t i, used = reg_list_bytes(id);
+	size_t i;
 
-	for (i = 0; i < used || i < sizeof(__u64); i += sizeof(__u64))
+	for (i = 0; i < reg_list_bytes(id) || i < sizeof(__u64); i += sizeof(__u64))
 		value[i / sizeof(__u64)] = reg_list_random(seed);
 
 	switch (id & KVM_REG_ARM_COPROC_MASK) {
@@ -284,23 +278,15 @@ static inline bool reg_list_make_up(__u64 id, unsigned int vl, __u64 *seed,
 			value[0] &= 0x07c00000;	/* AHP, DN, FZ, RMode */
 		return true;
 
+	/* KVM ignores what is past the vector length, and reads it as zero. */
 	case KVM_REG_ARM64_SVE:
-		if (reg_list_is_vls(id))
-			return false;
-
-		/* Past the vector length a container reads as zero. */
-		used = reg_list_bytes(id) == REG_LIST_MAX_BYTES ? vl : vl / 8;
-		memset(byte + used, 0, reg_list_bytes(id) - used);
-
+	case KVM_REG_ARM64_SME:
 		/* FFR holds ones up to some element, and zeroes from there. */
 		if (id == KVM_REG_ARM64_SVE_FFR(0)) {
-			unsigned int bit, ones = 1 + value[0] % vl;
-
-			memset(byte, 0, used);
-			for (bit = 0; bit < ones; bit++)
-				byte[bit / 8] |= 1 << bit % 8;
+			value[0] = ~0ULL >> value[0] % 64;
+			memset(&value[1], 0, reg_list_bytes(id) - sizeof(value[0]));
 		}
-		return true;
+		return !reg_list_is_vls(id);
 	}
 
 	for (stored = reg_list_stored; stored->id; stored++) {
@@ -320,12 +306,11 @@ static inline bool reg_list_make_up(__u64 id, unsigned int vl, __u64 *seed,
 static inline int reg_list_fill(int vcpu, const struct kvm_reg_list *list, __u64 seed)
 {
 	__u64 value[REG_LIST_MAX_BYTES / sizeof(__u64)];
-	unsigned int vl = reg_list_max_vl(vcpu);
 	int written = 0;
 	__u64 i;
 
 	for (i = 0; i < list->n; i++) {
-		if (!reg_list_make_up(list->reg[i], vl, &seed, value))
+		if (!reg_list_make_up(list->reg[i], &seed, value))
 			continue;
 		if (reg_list_set_one(vcpu, list->reg[i], value))
 			return -1;

@@ -20,41 +20,6 @@ struct outcome {
 	unsigned int errors, lost;
 };
 
-/* Gives every register a value that neither a reset nor a change of SVCR leaves. */
-static void fill(struct kvm_vcpu *vcpu, const struct kvm_reg_list *list)
-{
-	static const struct reg_list_stored masks[] = {
-		{ SME_FPSR_ID,		0x00000011 },
-		{ SME_FPCR_ID,		0x07c00000 },
-		{ SME_ID(FPMR),		SME_FPMR_MASK },
-		{ SME_ID(TPIDR2_EL0),	~0ULL },
-		{ }
-	};
-	u64 value[SME_REG_BYTES / sizeof(u64)];
-	const struct reg_list_stored *mask;
-	u64 i, id, class;
-	int err;
-
-	for (i = 0; i < list->n; i++) {
-		id = list->reg[i];
-		class = id & KVM_REG_ARM_COPROC_MASK;
-
-		for (mask = masks; mask->id && mask->id != id; mask++)
-			;
-		if (!mask->id && class != KVM_REG_ARM64_SVE && class != KVM_REG_ARM64_SME &&
-		    !(class == KVM_REG_ARM_CORE && reg_list_bytes(id) == 16))
-			continue;
-		if (id == KVM_REG_ARM64_SVE_VLS || id == KVM_REG_ARM64_SME_VLS)
-			continue;
-
-		sme_fill_random(value, sizeof(value));
-		if (mask->id)
-			value[0] = (value[0] & mask->mask) | (mask->mask & -mask->mask);
-		err = sme_set(vcpu, id, value);
-		TEST_ASSERT(!err, "filling 0x%lx gives errno %d", (unsigned long)id, err);
-	}
-}
-
 /* Where the list would have SVCR as the system register that it is. */
 static void put_svcr_among_system_registers(struct reg_list_state *state)
 {
@@ -79,28 +44,12 @@ static void put_svcr_among_system_registers(struct reg_list_state *state)
 	memcpy(state->value[to], svcr, sizeof(svcr));
 }
 
-static bool is_vls(u64 id)
-{
-	return id == KVM_REG_ARM64_SVE_VLS || id == KVM_REG_ARM64_SME_VLS;
-}
-
 static struct outcome restore(unsigned int shape, const struct reg_list_state *state)
 {
 	struct kvm_vcpu *vcpu = sme_bare_vcpu(shape);
-	const struct kvm_reg_list *list = state->list;
-	struct outcome outcome = { };
-	u64 i;
+	struct outcome outcome;
 
-	for (i = 0; i < list->n; i++)
-		if (is_vls(list->reg[i]))
-			outcome.errors += !!sme_set(vcpu, list->reg[i], state->value[i]);
-
-	outcome.errors += !!sme_finalize(vcpu);
-
-	for (i = 0; i < list->n; i++)
-		if (!is_vls(list->reg[i]))
-			outcome.errors += !!sme_set(vcpu, list->reg[i], state->value[i]);
-
+	outcome.errors = reg_list_restore(vcpu->fd, state);
 	outcome.lost = reg_list_count_lost(vcpu->fd, state, NULL);
 	kvm_vm_free(vcpu->vm);
 	return outcome;
@@ -130,7 +79,7 @@ static void one_state(unsigned int shape, u64 svcr, u64 sve_vqs, u64 sme_vqs, bo
 	list = reg_list_read(vcpu->fd);
 	TEST_ASSERT(list, "KVM_GET_REG_LIST: %s", strerror(errno));
 	SME_CHECK(leads(list, shape), "the list does not begin with *_VLS and SVCR");
-	fill(vcpu, list);
+	TEST_ASSERT(reg_list_fill(vcpu->fd, list, 1) >= 0, "filling gives %s", strerror(errno));
 	free(list);
 	TEST_ASSERT(!reg_list_save(vcpu->fd, &state), "a listed register cannot be read: %s",
 		    strerror(errno));
