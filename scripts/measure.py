@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One boot of each kernel under -icount: what reg-list says of each kind of vCPU.
+"""What reg-list says of each kind of vCPU in a booted kernel.
 
 Under -icount shift=0 with one CPU an instruction takes a nanosecond of the guest's clock, so the
 figures are instructions, and the same from run to run.
@@ -9,18 +9,29 @@ import json
 
 from lab import BUILD, boot_script, die
 
+# The vCPUs whose listing is timed, and those that are restored in every state: name, features.
 SHAPES = {"plain": "", "SVE": "sve", "PMU": "pmu", "SVE+PMU": "sve,pmu"}
+STATES = {"none": "", "SVE": "sve", "SME": "sme", "SVE+SME": "sve,sme"}
 
 
-def measure(image, kvm="vhe"):
-    """{shape: what reg-list printed} of one kernel."""
-    body = "".join(f"/test/reg-list --features '{features}'\n" for features in SHAPES.values())
-    status, out = boot_script("set -e\n" + body, {"reg-list": BUILD / "guest" / "reg-list"},
-                              IMAGE=image, KVM=kvm, ICOUNT="1")
-    lines = [line for line in out.splitlines() if line.startswith("{")]
-    if status or len(lines) != len(SHAPES):
+def reg_list(image, args, **env):
+    """What reg-list printed on one kernel, run once with each of the args."""
+    body = "".join(f"/test/reg-list {arg}\n" for arg in args)
+    status, out = boot_script("set -e\n" + body, {"reg-list": BUILD / "guest" / "reg-list"}, IMAGE=image, **env)
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    if status or len(lines) < len(args):
         die(f"reg-list failed on the {image} kernel (status {status}):\n{out}")
-    return dict(zip(SHAPES, map(json.loads, lines)))
+    return lines
+
+
+def measure(image):
+    """{shape: costs and head of its list} of one kernel, by instructions."""
+    return dict(zip(SHAPES, reg_list(image, [f"--features '{f}'" for f in SHAPES.values()], ICOUNT="1")))
+
+
+def restores(kvm):
+    """[what a restore gives] for the vCPUs of STATES on the patched kernel, at every vector length."""
+    return reg_list("patched", [f"--features '{f}' --states" for f in STATES.values()], KVM=kvm)
 
 
 def listing(shape):

@@ -3,7 +3,12 @@
  * reg-list - shows what KVM_GET_REG_LIST gives for a vCPU, what it costs, and
  * what is left of the vCPU after a restore in that order.
  *
- * The figures come as one line of JSON.  Those named *_instructions are
+ * With --states: what is left of it in every state of SVCR and with every vector
+ * length, in the order of the list and in that of an unpatched kernel.
+ *
+ * With --ids the list itself, with --unpatched in the order of an unpatched kernel.
+ *
+ * The figures come as one line of JSON a vCPU.  Those named *_instructions are
  * nanoseconds of CLOCK_MONOTONIC_RAW per call.  They are instructions only on
  * a machine where one takes the time of the other: under QEMU, that is
  * "-icount shift=0 -smp 1".  Nothing is subtracted for the loop or the system
@@ -22,6 +27,8 @@
 #endif
 
 #define SVCR			ARM64_SYS_REG(3, 3, 4, 2, 2)
+#define SVCR_SM			1
+#define SVCR_ZA			2
 
 #define WARM_UPS	5
 #define ITERATIONS	100
@@ -143,9 +150,20 @@ static void name_of(__u64 id, char *name, size_t size)
 			snprintf(name, size, "%c%u", reg_list_bytes(id) == 256 ? 'Z' : 'P',
 				 (low >> 5) & 31);
 		break;
+	case KVM_REG_ARM64_SME:
+		if (reg_list_is_vls(id))
+			snprintf(name, size, "SME_VLS");
+		else if (reg_list_bytes(id) == 64)
+			snprintf(name, size, "ZT0");
+		else
+			snprintf(name, size, "ZA.H[%u]", low >> 5);
+		break;
 	case KVM_REG_ARM64_SYSREG:
-		snprintf(name, size, "sysreg %u %u %u %u %u", low >> 14,
-			 (low >> 11) & 7, (low >> 7) & 15, (low >> 3) & 15, low & 7);
+		if (id == SVCR)
+			snprintf(name, size, "SVCR");
+		else
+			snprintf(name, size, "sysreg %u %u %u %u %u", low >> 14,
+				 (low >> 11) & 7, (low >> 7) & 15, (low >> 3) & 15, low & 7);
 		break;
 	case KVM_REG_ARM_DEMUX:
 		snprintf(name, size, "CCSIDR %u", low & 0xff);
@@ -205,12 +223,149 @@ static __u64 cost(void (*call)(int vcpu, struct kvm_reg_list *list), int vcpu,
 	return (now() - start) / ITERATIONS;
 }
 
+/* What became of a vCPU that was restored. */
+struct outcome {
+	unsigned int errors;
+	unsigned int lost;
+};
+
+static struct outcome restore(const struct reg_list_state *state)
+{
+	struct vcpu vcpu = create();
+	struct outcome outcome;
+
+	outcome.errors = reg_list_restore(vcpu.fd, state);
+	outcome.lost = reg_list_count_lost(vcpu.fd, state, NULL);
+	destroy(vcpu);
+
+	return outcome;
+}
+
+static void swap(struct reg_list_state *state, __u64 i, __u64 j)
+{
+	unsigned char value[REG_LIST_MAX_BYTES];
+	__u64 id = state->list->reg[i];
+
+	state->list->reg[i] = state->list->reg[j];
+	state->list->reg[j] = id;
+	memcpy(value, state->value[i], sizeof(value));
+	memcpy(state->value[i], state->value[j], sizeof(value));
+	memcpy(state->value[j], value, sizeof(value));
+}
+
+/* Stable: what place_of() does not tell apart keeps its order. */
+static void sort(struct reg_list_state *state, unsigned int (*place_of)(__u64 id))
+{
+	__u64 i, j, *id = state->list->reg;
+
+	for (i = 1; i < state->list->n; i++)
+		for (j = i; j && place_of(id[j - 1]) > place_of(id[j]); j--)
+			swap(state, j - 1, j);
+}
+
+/*
+ * Where an unpatched kernel has a register: a stable sort by this puts those
+ * that lead the list back, and moves no other.
+ */
+static unsigned int unpatched_place(__u64 id)
+{
+	switch (id & KVM_REG_ARM_COPROC_MASK) {
+	case KVM_REG_ARM_CORE:
+		return 0;
+	case KVM_REG_ARM64_SVE:
+		return reg_list_is_vls(id) ? 1 : 2;
+	case KVM_REG_ARM64_SME:
+		return reg_list_is_vls(id) ? 3 : 4;
+	case KVM_REG_ARM64_SYSREG:
+		return id < SVCR ? 6 : id == SVCR ? 7 : 8;
+	case KVM_REG_ARM_DEMUX:
+		return 9;
+	default:	/* firmware */
+		return 5;
+	}
+}
+
+/* The vector lengths of a vCPU that is not finalized yet: bit n for 16 * (n + 1) bytes. */
+static __u64 lengths(struct vcpu vcpu, __u64 vls)
+{
+	__u64 set[REG_LIST_MAX_BYTES / sizeof(__u64)] = { };
+
+	/* Fails, and leaves an empty set, if the vCPU does not have the feature. */
+	reg_list_get_one(vcpu.fd, vls, set);
+	return set[0];
+}
+
+/* Leaves a vCPU the n shortest of its vector lengths.  Returns the greatest in bytes. */
+static unsigned int lower(struct vcpu vcpu, __u64 vls, unsigned int n)
+{
+	__u64 all = lengths(vcpu, vls), set[REG_LIST_MAX_BYTES / sizeof(__u64)] = { };
+
+	if (!n)
+		return 0;
+	for (; n--; all &= all - 1)
+		set[0] |= all & -all;
+	if (reg_list_set_one(vcpu.fd, vls, set))
+		leave(STATUS_FAILED, "cannot set vector lengths", strerror(errno));
+
+	return 16 * (64 - __builtin_clzll(set[0]));
+}
+
+/* A vCPU with the n shortest lengths of each kind, saved with values in its registers. */
+static void report_state(__u64 svcr, unsigned int sve, unsigned int sme, const char *feature_list)
+{
+	struct outcome ours, unpatched;
+	struct reg_list_state state;
+	struct kvm_reg_list *list;
+	struct vcpu vcpu = create();
+	unsigned int vl, svl;
+
+	vl = lower(vcpu, KVM_REG_ARM64_SVE_VLS, sve);
+	svl = lower(vcpu, KVM_REG_ARM64_SME_VLS, sme);
+	finalize(vcpu);
+	if (svcr && reg_list_set_one(vcpu.fd, SVCR, &svcr))
+		leave(STATUS_FAILED, "cannot set SVCR", strerror(errno));
+
+	list = reg_list_read(vcpu.fd);
+	if (!list || reg_list_fill(vcpu.fd, list, 1) < 0 || reg_list_save(vcpu.fd, &state))
+		leave(STATUS_FAILED, "cannot fill and save the vCPU", strerror(errno));
+
+	ours = restore(&state);
+	sort(&state, unpatched_place);
+	unpatched = restore(&state);
+
+	printf("{\"features\":\"%s\",\"sm\":%d,\"za\":%d,\"sve_vl\":%u,\"sme_vl\":%u,\"registers\":%llu,",
+	       feature_list, !!(svcr & SVCR_SM), !!(svcr & SVCR_ZA), vl, svl, state.list->n);
+	printf("\"errors\":%u,\"lost\":%u,\"unpatched_errors\":%u,\"unpatched_lost\":%u}\n",
+	       ours.errors, ours.lost, unpatched.errors, unpatched.lost);
+
+	free(list);
+	reg_list_free(&state);
+	destroy(vcpu);
+}
+
+/* Every state of SVCR with every vector length of the machine, the greatest first. */
+static void report_states(const char *feature_list)
+{
+	struct vcpu vcpu = create();
+	unsigned int n, sve = __builtin_popcountll(lengths(vcpu, KVM_REG_ARM64_SVE_VLS));
+	unsigned int sme = __builtin_popcountll(lengths(vcpu, KVM_REG_ARM64_SME_VLS));
+	__u64 svcr;
+
+	destroy(vcpu);
+	for (svcr = 0; svcr <= (sme ? SVCR_SM | SVCR_ZA : 0); svcr++) {
+		report_state(svcr, sve, sme, feature_list);
+		for (n = 1; n < sme; n++)
+			report_state(svcr, sve, n, feature_list);
+		for (n = 1; n < sve; n++)
+			report_state(svcr, n, sme, feature_list);
+	}
+}
+
 static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feature_list)
 {
 	struct kvm_reg_list sizing;
 	struct reg_list_state state;
-	unsigned int errors, lost;
-	struct vcpu other;
+	struct outcome outcome;
 	long vls = -1, vector = -1;
 	char name[32];
 	__u64 i;
@@ -227,10 +382,7 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 	if (reg_list_save(vcpu.fd, &state))
 		leave(STATUS_FAILED, "cannot save the vCPU", strerror(errno));
 
-	other = create();
-	errors = reg_list_restore(other.fd, &state);
-	lost = reg_list_count_lost(other.fd, &state, NULL);
-	destroy(other);
+	outcome = restore(&state);
 
 	printf("{\"features\":\"%s\",\"registers\":%llu,\"sve_vls\":%ld,\"first_vector\":%ld",
 	       feature_list, list->n, vls, vector);
@@ -248,7 +400,8 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 	printf("],\"sizing_instructions\":%llu", cost(size_list, vcpu.fd, &sizing));
 	printf(",\"list_instructions\":%llu", cost(get_list, vcpu.fd, list));
 	printf(",\"read_instructions\":%llu", cost(read_list, vcpu.fd, list));
-	printf(",\"restore_errors\":%u,\"restore_lost\":%u}\n", errors, lost);
+	printf(",\"restore_errors\":%u,\"restore_lost\":%u}\n",
+	       outcome.errors, outcome.lost);
 
 	reg_list_free(&state);
 }
@@ -256,8 +409,8 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 int main(int argc, char **argv)
 {
 	const char *feature_list = "";
-	struct kvm_reg_list *list;
-	bool ids = false;
+	struct reg_list_state state;
+	bool ids = false, states = false, sort_back = false;
 	struct vcpu vcpu;
 	__u64 i, svcr = 0;
 	int arg;
@@ -269,14 +422,24 @@ int main(int argc, char **argv)
 	for (arg = 1; arg < argc; arg++) {
 		if (!strcmp(argv[arg], "--ids")) {
 			ids = true;
+		} else if (!strcmp(argv[arg], "--unpatched")) {
+			ids = sort_back = true;
+		} else if (!strcmp(argv[arg], "--states")) {
+			states = true;
 		} else if (!strcmp(argv[arg], "--svcr") && arg + 1 < argc) {
 			svcr = strtoull(argv[++arg], NULL, 0);
 		} else if (!strcmp(argv[arg], "--features") && arg + 1 < argc) {
 			feature_list = argv[++arg];
 			add_features(feature_list);
 		} else {
-			leave(STATUS_USAGE, "usage", "reg-list [--features sve,sme,pmu] [--svcr N] [--ids]");
+			leave(STATUS_USAGE, "usage",
+			      "reg-list [--features sve,sme,pmu] [--svcr N] [--ids | --unpatched | --states]");
 		}
+	}
+
+	if (states) {
+		report_states(feature_list);
+		return 0;
 	}
 
 	vcpu = create();
@@ -284,17 +447,18 @@ int main(int argc, char **argv)
 	if (svcr && reg_list_set_one(vcpu.fd, SVCR, &svcr))
 		leave(STATUS_FAILED, "cannot set SVCR", strerror(errno));
 
-	list = reg_list_read(vcpu.fd);
-	if (!list)
-		leave(STATUS_FAILED, "KVM_GET_REG_LIST", strerror(errno));
+	if (reg_list_save(vcpu.fd, &state))
+		leave(STATUS_FAILED, "cannot save the vCPU", strerror(errno));
+	if (sort_back)
+		sort(&state, unpatched_place);
 
 	if (ids)
-		for (i = 0; i < list->n; i++)
-			printf("0x%016llx\n", list->reg[i]);
+		for (i = 0; i < state.list->n; i++)
+			printf("0x%016llx\n", state.list->reg[i]);
 	else
-		report(vcpu, list, feature_list);
+		report(vcpu, state.list, feature_list);
 
-	free(list);
+	reg_list_free(&state);
 	destroy(vcpu);
 	return 0;
 }
