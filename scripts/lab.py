@@ -11,6 +11,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
+TREE = BUILD / "linux"
 RESULTS = BUILD / "results"
 
 

@@ -6,11 +6,13 @@ figures are instructions, and the same from run to run.
 """
 
 import json
+import re
 
-from lab import BUILD, boot_script, die
+from lab import BUILD, TREE, boot_script, die, run
 
 # The vCPUs whose listing is timed, and those that are restored in every state: name, features.
 SHAPES = {"plain": "", "SVE": "sve", "PMU": "pmu", "SVE+PMU": "sve,pmu"}
+LONGEST = "--features sve,sme,pmu --svcr 3"
 STATES = {"none": "", "SVE": "sve", "SME": "sme", "SVE+SME": "sve,sme"}
 
 
@@ -37,3 +39,50 @@ def restores(kvm):
 def listing(shape):
     """What a listing costs a VMM: the sizing call and the full call."""
     return shape["sizing_instructions"] + shape["list_instructions"]
+
+
+def moves():
+    """What a save and a restore of the longest list cost, by the order of the client."""
+    return reg_list("patched", [LONGEST + " --moves"], ICOUNT="1")[0]
+
+
+def orderings():
+    """{registers: instructions} of the step that orders a list, counted in the booted kernel itself.
+
+    QEMU executes one instruction at a time and logs those of the functions of that step.
+    """
+    entry = "kvm_arm_reg_list_order"
+    status, symbols, _ = run(["aarch64-linux-gnu-nm", "-S", TREE / "out/vmlinux"])
+    found = {name: (int(start, 16), size) for start, size, name in
+             re.findall(rf"^(\S+) (\S+) [tT] ({entry}|\S*reg_list_core\S*5order)$", symbols, re.M)}
+    if status or entry not in found:
+        die(f"there is no {entry}() in {TREE}/out/vmlinux")
+
+    log = BUILD / "log" / "order.trace"
+    places = ",".join(f"{start:#x}+0x{size}" for start, size in found.values())
+    body = "".join(f"echo @@$(/test/reg-list {vcpu} --ids | grep -c ^0x)\n"
+                   for vcpu in (f"--features {SHAPES['SVE+PMU']}", LONGEST))
+    status, out = boot_script("set -e\n" + body, {"reg-list": BUILD / "guest" / "reg-list"}, SMP="1",
+                              QEMU_ARGS=f"-accel tcg,one-insn-per-tb=on -d exec,nochain -dfilter {places} -D {log}")
+    registers = [int(n) for n in re.findall(r"^@@(\d+)$", out, re.M)]
+    # The field behind the first slash is the address of the instruction.
+    addresses = [int(line.split("/")[1], 16) for line in log.read_text().splitlines() if line.startswith("Trace")]
+    starts = [i for i, address in enumerate(addresses) if address == found[entry][0]] + [len(addresses)]
+    calls = [end - start for start, end in zip(starts, starts[1:])]
+    log.unlink()
+    if status or len(registers) != 2 or len(calls) != 2:
+        die(f"{len(calls)} calls of {entry}() for the lists of 2 vCPUs (status {status}):\n{out}")
+    return dict(zip(registers, calls))
+
+
+# The objects that prep/ and reg-list/ have to do with; what sme/ changes in them counts as well.
+OBJECTS = ("arm", "guest", "hypercalls", "sys_regs", "reg_list")
+
+
+def text_size(kvm):
+    """Bytes of text of those objects in a build of arch/arm64/kvm."""
+    objects = [kvm / f"{name}.o" for name in OBJECTS if (kvm / f"{name}.o").exists()]
+    status, out, _ = run(["aarch64-linux-gnu-size", "-t", *objects])
+    if status:
+        die(f"no objects in {kvm}")
+    return int(re.search(r"^\s*(\d+).*TOTALS", out, re.M)[1])

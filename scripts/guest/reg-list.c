@@ -6,9 +6,12 @@
  * With --states: what is left of it in every state of SVCR and with every vector
  * length, in the order of the list and in that of an unpatched kernel.
  *
+ * With --moves: what a save and a restore of all registers cost, in the order of
+ * the list and in orders that a client could know by heart.
+ *
  * With --ids the list itself, with --unpatched in the order of an unpatched kernel.
  *
- * The figures come as one line of JSON a vCPU.  Those named *_instructions are
+ * The figures come as one line of JSON a vCPU.  Those of a cost are
  * nanoseconds of CLOCK_MONOTONIC_RAW per call.  They are instructions only on
  * a machine where one takes the time of the other: under QEMU, that is
  * "-icount shift=0 -smp 1".  Nothing is subtracted for the loop or the system
@@ -32,6 +35,7 @@
 
 #define WARM_UPS	5
 #define ITERATIONS	100
+#define MOVES		20
 #define HEAD		4
 
 #define STATUS_FAILED	1
@@ -285,6 +289,74 @@ static unsigned int unpatched_place(__u64 id)
 	}
 }
 
+/* Orders that a client could know by heart: what others depend on, then each kind in turn. */
+static unsigned int leads(__u64 id)
+{
+	return reg_list_is_vls(id) || id == SVCR;
+}
+
+static unsigned int vectors_first(__u64 id)
+{
+	return leads(id) ? 0 : reg_list_is_vector(id) ? 1 : 2;
+}
+
+static unsigned int vectors_last(__u64 id)
+{
+	return leads(id) ? 0 : reg_list_is_vector(id) ? 2 : 1;
+}
+
+static unsigned int system_first(__u64 id)
+{
+	return leads(id) ? 0 : (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SYSREG ? 1 : 2;
+}
+
+/* Reads all registers of one vCPU and writes them to another, in the order of the state's list. */
+static __u64 cost_of_move(struct vcpu from, struct reg_list_state *state)
+{
+	__u64 n, start, total = 0;
+	struct vcpu to;
+	int i;
+
+	for (i = -WARM_UPS; i < MOVES; i++) {
+		to = create();
+		start = now();
+		for (n = 0; n < state->list->n; n++)
+			if (reg_list_get_one(from.fd, state->list->reg[n], state->value[n]))
+				leave(STATUS_FAILED, "KVM_GET_ONE_REG", strerror(errno));
+		if (reg_list_restore(to.fd, state))
+			leave(STATUS_FAILED, "cannot restore the vCPU", strerror(errno));
+		if (i >= 0)
+			total += now() - start;
+		destroy(to);
+	}
+
+	return total / MOVES;
+}
+
+static void report_moves(struct vcpu vcpu, struct reg_list_state *state)
+{
+	static const struct {
+		const char *name;
+		unsigned int (*place_of)(__u64 id);
+	} orders[] = {
+		{ "vectors_first",	vectors_first },
+		{ "vectors_last",	vectors_last },
+		{ "system_first",	system_first },
+	};
+	unsigned int i;
+
+	if (reg_list_fill(vcpu.fd, state->list, 1) < 0)
+		leave(STATUS_FAILED, "cannot fill the vCPU", strerror(errno));
+
+	printf("{\"registers\":%llu,\"list_order\":%llu", state->list->n,
+	       cost_of_move(vcpu, state));
+	for (i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		sort(state, orders[i].place_of);
+		printf(",\"%s\":%llu", orders[i].name, cost_of_move(vcpu, state));
+	}
+	printf("}\n");
+}
+
 /* The vector lengths of a vCPU that is not finalized yet: bit n for 16 * (n + 1) bytes. */
 static __u64 lengths(struct vcpu vcpu, __u64 vls)
 {
@@ -410,7 +482,7 @@ int main(int argc, char **argv)
 {
 	const char *feature_list = "";
 	struct reg_list_state state;
-	bool ids = false, states = false, sort_back = false;
+	bool ids = false, states = false, sort_back = false, moves = false;
 	struct vcpu vcpu;
 	__u64 i, svcr = 0;
 	int arg;
@@ -424,6 +496,8 @@ int main(int argc, char **argv)
 			ids = true;
 		} else if (!strcmp(argv[arg], "--unpatched")) {
 			ids = sort_back = true;
+		} else if (!strcmp(argv[arg], "--moves")) {
+			moves = true;
 		} else if (!strcmp(argv[arg], "--states")) {
 			states = true;
 		} else if (!strcmp(argv[arg], "--svcr") && arg + 1 < argc) {
@@ -433,7 +507,7 @@ int main(int argc, char **argv)
 			add_features(feature_list);
 		} else {
 			leave(STATUS_USAGE, "usage",
-			      "reg-list [--features sve,sme,pmu] [--svcr N] [--ids | --unpatched | --states]");
+			      "reg-list [--features sve,sme,pmu] [--svcr N] [--ids | --unpatched | --states | --moves]");
 		}
 	}
 
@@ -452,7 +526,9 @@ int main(int argc, char **argv)
 	if (sort_back)
 		sort(&state, unpatched_place);
 
-	if (ids)
+	if (moves)
+		report_moves(vcpu, &state);
+	else if (ids)
 		for (i = 0; i < state.list->n; i++)
 			printf("0x%016llx\n", state.list->reg[i]);
 	else
