@@ -56,10 +56,10 @@ fn check_registers(state: VecState, room: usize) {
 
     for (kind, (first, count)) in KINDS.into_iter().enumerate() {
         for number in 0..count {
+            let id = first + number * 32;
             if !present(kind, number, state) {
                 continue;
             }
-            let id = first + number * 32;
             assert_eq!(registers.next().map(RegId::raw), Some(id), "{state:?}");
             // SAFETY: All of them were initialized.
             let slot = unsafe { slots[n].assume_init() }.raw();
@@ -72,6 +72,19 @@ fn check_registers(state: VecState, room: usize) {
     for slot in &slots[n..] {
         // SAFETY: As above.
         assert_eq!(unsafe { slot.assume_init() }.raw(), UNTOUCHED, "{state:?}");
+    }
+}
+
+/// What is listed is there, and no other id is.
+fn check_has(ids: &[u64], state: VecState) {
+    for &id in ids {
+        let kinds = KINDS.into_iter().enumerate();
+        let listed = kinds.fold(false, |listed, (kind, (first, count))| {
+            let number = id.saturating_sub(first) / 32;
+            let of_kind = number < count && first + number * 32 == id;
+            listed || of_kind && present(kind, number, state)
+        });
+        assert_eq!(state.has(RegId::new(id)), listed, "{id:x} {state:?}");
     }
 }
 
@@ -92,8 +105,8 @@ fn check_order(list: &[u64]) {
     assert!(ids.next().is_none(), "{list:x?}");
 }
 
-/// A list of ids: most bytes are one of the registers that count, others begin one that differs
-/// from such a register in a bit, or any id at all.
+/// A list of ids: leaders, vector registers, core registers, ids that differ from a leader in a
+/// bit, and any others.
 fn read_list(mut bytes: &[u8]) -> Vec<u64> {
     let mut list = Vec::with_capacity(bytes.len());
 
@@ -102,7 +115,13 @@ fn read_list(mut bytes: &[u8]) -> Vec<u64> {
         let (first, count) = KINDS[usize::from(byte >> 2) % KINDS.len()];
         let known = match byte & 3 {
             0 => LEADERS[usize::from(byte >> 2) % LEADERS.len()],
-            1 => first + u64::from(*byte) % count * 32,
+            1 => match bytes {
+                [number, rest @ ..] => {
+                    bytes = rest;
+                    first + u64::from(*number) % count * 32
+                }
+                _ => continue,
+            },
             // V0 to V31, and ids behind them.
             2 => 0x6040_0000_0010_0054 + u64::from(byte >> 2) * 4,
             _ => match bytes {
@@ -149,6 +168,8 @@ pub unsafe extern "C" fn LLVMFuzzerTestOneInput(data: *const u8, size: usize) ->
     };
 
     check_registers(state, usize::from(*room) * 2);
-    check_order(&read_list(list));
+    let list = read_list(list);
+    check_has(&list[..list.len().min(16)], state);
+    check_order(&list);
     0
 }
