@@ -41,6 +41,24 @@ def listing(shape):
     return shape["sizing_instructions"] + shape["list_instructions"]
 
 
+def lists(image, kinds):
+    """{kind: [id]} of kinds of vCPU on one kernel."""
+    body = "set -e\n" + "".join(f"echo @@list; /test/reg-list {kind} --ids\n" for kind in kinds)
+    status, out = boot_script(body, {"reg-list": BUILD / "guest" / "reg-list"}, IMAGE=str(image))
+    # What the kernel itself writes to the console in between is not part of a list.
+    found = [re.findall(r"^0x[0-9a-f]{16}$", part, re.M) for part in out.split("@@list")[1:]]
+    if status or len(found) != len(kinds) or min(map(len, found)) < 200:
+        raise ValueError(f"reg-list --ids on {image}: status {status}, {[len(f) for f in found]} ids")
+    return dict(zip(kinds, found))
+
+
+def orders():
+    """The list of an SVE+SME vCPU in streaming mode with ZA on, in both orders."""
+    kind = "--features sve,sme --svcr 3"
+    ordered, unpatched = lists("patched", (kind, kind + " --unpatched")).values()
+    return {"patched": ordered, "unpatched": unpatched}
+
+
 def moves():
     """What a save and a restore of the longest list cost, by the order of the client."""
     return reg_list("patched", [LONGEST + " --moves"], ICOUNT="1")[0]
