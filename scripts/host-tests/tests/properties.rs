@@ -40,11 +40,14 @@ fn za(rows: u64) -> impl Iterator<Item = u64> {
 const FFR: u64 = 0x6050_0000_0015_0600;
 const ZT0: u64 = 0x6060_0000_0017_0600;
 
+/// FPSR and FPMR.
+const FP_CONTROL: [u64; 2] = [0x6020_0000_0010_00d4, 0x6030_0000_0013_da22];
+
 /// V0 to V31, FPSR and FPMR: what a change of SVCR.SM resets beside the vectors.
 fn fp_state() -> impl Iterator<Item = u64> {
     (0..32)
         .map(|n| 0x6040_0000_0010_0054 + n * 4)
-        .chain([0x6020_0000_0010_00d4, 0x6030_0000_0013_da22])
+        .chain(FP_CONTROL)
 }
 
 fn vectors() -> impl Iterator<Item = u64> {
@@ -157,17 +160,65 @@ fn dependencies() -> [(u64, Vec<u64>); 3] {
     ]
 }
 
+/// No register comes before one that it depends on.
+fn assert_met(list: &[u64]) {
+    for (first, then) in &dependencies() {
+        let last = list.iter().rposition(|id| id == first);
+        let earliest = list.iter().position(|id| then.contains(id));
+        if let (Some(last), Some(earliest)) = (last, earliest) {
+            assert!(last < earliest, "{first:#x} in {list:x?}");
+        }
+    }
+}
+
 #[test]
 fn every_dependency_is_met() {
     let mut numbers = Numbers(3);
-    let dependencies = dependencies();
     for _ in 0..2_000 {
-        let list = ordered(&arbitrary_list(&mut numbers));
-        for (first, then) in &dependencies {
-            let last = list.iter().rposition(|id| id == first);
-            let earliest = list.iter().position(|id| then.contains(id));
-            if let (Some(last), Some(earliest)) = (last, earliest) {
-                assert!(last < earliest);
+        assert_met(&ordered(&arbitrary_list(&mut numbers)));
+    }
+}
+
+#[test]
+fn the_list_of_every_mode_is_safe() {
+    for state in modes() {
+        // As the kernel lists a vCPU: core, vectors, system registers.
+        let svcr = state.sme.then_some(SVCR);
+        let [fpsr, fpmr] = FP_CONTROL;
+        let v = fp_state().filter(|id| !FP_CONTROL.contains(id));
+        let no_v = state.sve || state.sme && state.sm;
+        let list: Vec<u64> = [0x6030_0000_0010_0000]
+            .into_iter()
+            .chain(v.filter(|_| !no_v))
+            .chain([fpsr])
+            .chain(expected(state))
+            .chain([0x6030_0000_0013_c005])
+            .chain(svcr)
+            .chain([fpmr, 0x6020_0000_0011_0000])
+            .collect();
+        let safe = ordered(&list);
+
+        assert_met(&safe);
+        let (lead, rest): (Vec<u64>, Vec<u64>) = list.iter().partition(|id| LEADERS.contains(id));
+        assert_eq!(safe, [lead, rest].concat(), "{state:?}");
+    }
+}
+
+#[test]
+fn a_vcpu_has_what_is_listed_and_nothing_else() {
+    let all: Vec<u64> = LEADERS
+        .into_iter()
+        .chain(vectors())
+        .chain(array())
+        .chain(fp_state())
+        .collect();
+    for state in modes() {
+        let listed = expected(state);
+        for &id in &all {
+            // The register, and all that differ from it in a bit: its slice, size, class and so on.
+            for near in (0..64).map(|bit| id ^ 1 << bit).chain([id]) {
+                let has = state.has(RegId::new(near));
+                assert_eq!(has, listed.contains(&near), "{near:#x} {state:?}");
             }
         }
     }
