@@ -59,6 +59,15 @@ def orders():
     return {"patched": ordered, "unpatched": unpatched}
 
 
+def exits(image):
+    """{vCPU: what a hypercall and a KVM_RUN cost} of one kernel."""
+    status, out = boot_script("/test/exit-cost\n", {"exit-cost": BUILD / "guest" / "exit-cost"}, IMAGE=image, ICOUNT="1")
+    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    if status or not found:
+        die(f"exit-cost failed on the {image} kernel (status {status}):\n{out}")
+    return {row["vcpu"]: row for row in found}
+
+
 def moves():
     """What a save and a restore of the longest list cost, by the order of the client."""
     return reg_list("patched", [LONGEST + " --moves"], ICOUNT="1")[0]
