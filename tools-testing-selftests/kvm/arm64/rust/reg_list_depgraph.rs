@@ -1,0 +1,1093 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Finds out by experiment which registers of a vCPU depend on one another when they are written
+//! back, and whether the order of `KVM_GET_REG_LIST` respects it.
+//!
+//! Two experiments, on vCPUs of many kinds:
+//!
+//! - *All pairs.* A fresh vCPU is put in a known state. One register gets another value. What reads
+//!   differently now, or is there or not there, has been disturbed. Then every other register is
+//!   written, with several values: what is refused, accepted or read back otherwise than on a vCPU
+//!   without that one write depends on it as well. Each finding is an edge `first -> then`: when
+//!   `first` is written after `then`, or with another value, `then` is not what was written.
+//! - *Round trips.* A vCPU in a random state is saved, and restored into a new VM as the contract of
+//!   `KVM_CAP_ARM_REG_LIST_ORDER` says. Calls that fail and registers that do not read back are
+//!   losses, also after both vCPUs have been made ready to run.
+//!
+//! An edge against the order of the list need not lose anything: often a saved value has already
+//! what the edge would do to it. So each comes with round trips from the state that showed it, and
+//! is accepted only if they lose nothing and [`HARMLESS`] has the reason.
+
+mod kvm;
+mod names;
+
+use kvm::{uapi, Errno, Kvm, RegId, Result, Value, Vcpu, Vm};
+use names::{family, name};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fmt, fs,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A kind of vCPU.
+struct Kind {
+    name: &'static str,
+    /// The bits for `KVM_ARM_VCPU_INIT`.
+    features: &'static [u32],
+    /// A strict PMU: whether user space gives it the host's PMU.
+    set_pmu: bool,
+    svcr: u64,
+    /// A mode other than that after reset.
+    pstate: Option<u64>,
+    /// Part of the subset for `--quick`.
+    quick: bool,
+}
+
+impl Kind {
+    /// A VM with EL2 takes a quarter of a second to tear down, emulated.
+    fn is_slow(&self) -> bool {
+        self.features.contains(&EL2)
+    }
+}
+
+const KIND: Kind = Kind {
+    name: "",
+    features: &[],
+    set_pmu: false,
+    svcr: 0,
+    pstate: None,
+    quick: false,
+};
+
+const PMU: u32 = uapi::KVM_ARM_VCPU_PMU_V3;
+const PMU_CTRL: u32 = uapi::KVM_ARM_VCPU_PMU_V3_CTRL;
+/// The private interrupt that is usual for a PMU.
+const PMU_IRQ: u64 = 23;
+const STRICT: u32 = uapi::KVM_ARM_VCPU_PMU_V3_STRICT;
+const SVE: u32 = uapi::KVM_ARM_VCPU_SVE;
+const SME: u32 = uapi::KVM_ARM_VCPU_SME;
+const PSCI: u32 = uapi::KVM_ARM_VCPU_PSCI_0_2;
+const EL2: u32 = uapi::KVM_ARM_VCPU_HAS_EL2;
+const E2H0: u32 = uapi::KVM_ARM_VCPU_HAS_EL2_E2H0;
+const AARCH32: u32 = uapi::KVM_ARM_VCPU_EL1_32BIT;
+const PTRAUTH: [u32; 2] = [
+    uapi::KVM_ARM_VCPU_PTRAUTH_ADDRESS,
+    uapi::KVM_ARM_VCPU_PTRAUTH_GENERIC,
+];
+
+const MODE_EL1H: u64 = 0x3c5;
+const MODE_AA32_USR: u64 = 0x10;
+const MODE_AA32_SVC: u64 = 0x1d3;
+
+#[rustfmt::skip]
+const KINDS: &[Kind] = &[
+    Kind { name: "plain", quick: true, ..KIND },
+    Kind { name: "everything", features: &[PSCI, PMU, SVE, PTRAUTH[0], PTRAUTH[1]], quick: true, ..KIND },
+    Kind { name: "32-bit EL0", features: &[PMU], pstate: Some(MODE_AA32_USR), quick: true, ..KIND },
+    Kind { name: "32-bit EL1", features: &[AARCH32, PMU], pstate: Some(MODE_AA32_SVC), ..KIND },
+    Kind { name: "PMU", features: &[PMU], ..KIND },
+    Kind { name: "strict PMU, none set", features: &[PMU, STRICT], ..KIND },
+    Kind { name: "strict PMU", features: &[PMU, STRICT], set_pmu: true, ..KIND },
+    Kind { name: "SVE", features: &[SVE], ..KIND },
+    Kind { name: "SME", features: &[SME], ..KIND },
+    Kind { name: "SME, SM", features: &[SME], svcr: 1, ..KIND },
+    Kind { name: "SME, ZA", features: &[SME], svcr: 2, ..KIND },
+    Kind { name: "SME, SM ZA", features: &[SME], svcr: 3, ..KIND },
+    Kind { name: "SVE+SME", features: &[SVE, SME, PMU], ..KIND },
+    Kind { name: "SVE+SME, SM", features: &[SVE, SME, PMU], svcr: 1, ..KIND },
+    Kind { name: "SVE+SME, ZA", features: &[SVE, SME, PMU], svcr: 2, ..KIND },
+    Kind { name: "SVE+SME, SM ZA", features: &[SVE, SME, PMU], svcr: 3, quick: true, ..KIND },
+    Kind { name: "EL2", features: &[EL2], ..KIND },
+    Kind { name: "EL2, PMU", features: &[EL2, PMU, SVE, PTRAUTH[0], PTRAUTH[1]], quick: true, ..KIND },
+    Kind { name: "EL2, PMU, at EL1", features: &[EL2, PMU], pstate: Some(MODE_EL1H), ..KIND },
+    Kind { name: "EL2 without E2H", features: &[EL2, E2H0, PMU], ..KIND },
+];
+
+/// Edges against the order of the list that lose nothing when a saved vCPU is restored, by the
+/// names of both registers, where `*` stands for any ending.
+const HARMLESS: &[(&str, &str, &str)] = &[
+    (
+        "PSTATE",
+        "Xn",
+        "a 32-bit mode narrows them, and one that is saved is narrow",
+    ),
+    (
+        "PSTATE",
+        "PC",
+        "a 32-bit mode narrows it, and one that is saved is narrow",
+    ),
+    (
+        "PMCR_EL0",
+        "PMINTEN*",
+        "N says which bits there are, and one that is saved has no others",
+    ),
+    (
+        "PMINTENCLR_EL1",
+        "PMINTENSET_EL1",
+        "two names of one register",
+    ),
+    (
+        "PMCNTENCLR_EL0",
+        "PMCNTENSET_EL0",
+        "two names of one register",
+    ),
+    ("PMOVSSET_EL0", "PMOVSCLR_EL0", "two names of one register"),
+];
+
+/// Bits that need not read back as they were saved.
+const NOT_READ_BACK: &[(&str, u64, &str)] = &[
+    ("CNTP_CTL_EL0", 1 << 2, "ISTATUS follows from the counter"),
+    ("CNTV_CTL_EL0", 1 << 2, "ISTATUS follows from the counter"),
+    ("CNTHP_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
+    ("CNTHV_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
+];
+
+/// How far a counter can run on while this program looks elsewhere: a minute at 1 GHz.
+const RUN_ON: u64 = 1 << 36;
+
+/// The vector lengths of the vCPUs of the first experiment, in units of 16 bytes: short ones, so that
+/// there are few rows of ZA.
+const SHORT_VQS: u32 = 4;
+
+/// The address space of the guests is the smallest there is.
+const IPA_BITS: u8 = 32;
+
+/// The exit status of a kselftest that cannot run here.
+const SKIPPED: u8 = 4;
+
+/// Where the guest has its GIC, its code, and nothing.
+const DISTRIBUTOR: u64 = 0x0800_0000;
+const REDISTRIBUTORS: u64 = 0x080a_0000;
+const CODE: u64 = 0x8000_0000;
+const NOWHERE: u64 = 0x1000_0000;
+
+/// A guest that changes a few registers and turns its virtual timer on. X1 is [`NOWHERE`].
+const GUEST: &[u32] = &[
+    0xd2824680, // mov x0, #0x1234
+    0xd518d080, // msr tpidr_el1, x0
+    0xd51bd040, // msr tpidr_el0, x0
+    0xd2800022, // mov x2, #1
+    0xd51be35f, // msr cntv_cval_el0, xzr
+    0xd51be322, // msr cntv_ctl_el0, x2
+    0xd5033fdf, // isb
+    0xb9000020, // str w0, [x1]
+    0x14000000, // b .
+];
+
+/// SplitMix64: the same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn value(&mut self, len: usize) -> Value {
+        let mut value = Value::zero(len);
+        value.bytes_mut().fill_with(|| self.next() as u8);
+        value
+    }
+
+    /// Keeps `n` of the values.
+    fn keep(&mut self, values: &mut Vec<Value>, n: usize) {
+        while values.len() > n {
+            values.swap_remove(self.below(values.len()));
+        }
+    }
+}
+
+/// What is saved of a vCPU: its registers in the order of the list.
+type State = Vec<(RegId, Value)>;
+
+/// A VM with vCPUs of one kind.
+struct Machine {
+    vcpus: Vec<Vcpu>,
+    vm: Vm,
+}
+
+impl Machine {
+    /// As a VMM sets it up before it restores registers: all that is not a register.
+    fn new(kvm: &Kvm, kind: &Kind, vcpus: u32) -> Result<Self> {
+        let mut vm = kvm.create_vm(IPA_BITS)?;
+        let vcpus = (0..vcpus)
+            .map(|n| vm.create_vcpu(n))
+            .collect::<Result<Vec<_>>>()?;
+
+        for vcpu in &vcpus {
+            vcpu.init(&vm, kind.features)?;
+            if kind.set_pmu {
+                vcpu.set_attr(
+                    PMU_CTRL,
+                    uapi::KVM_ARM_VCPU_PMU_V3_SET_PMU,
+                    Some(host_pmu()?),
+                )?;
+            }
+        }
+        // An EL2 vCPU does not run without one.
+        let gic = kind.features.contains(&EL2);
+        if gic {
+            vm.create_gic(DISTRIBUTOR, REDISTRIBUTORS)?;
+        }
+        // Needed for running only. A strict PMU that was not set cannot run.
+        for vcpu in vcpus.iter().filter(|_| kind.features.contains(&PMU)) {
+            if gic {
+                vcpu.set_attr(PMU_CTRL, uapi::KVM_ARM_VCPU_PMU_V3_IRQ, Some(PMU_IRQ))?;
+            }
+            let _ = vcpu.set_attr(PMU_CTRL, uapi::KVM_ARM_VCPU_PMU_V3_INIT, None);
+        }
+        Ok(Self { vcpus, vm })
+    }
+}
+
+/// The number of the host's PMU among the sources of events.
+fn host_pmu() -> Result<u64> {
+    for device in fs::read_dir("/sys/bus/event_source/devices")? {
+        let path = device?.path();
+        if path.to_string_lossy().contains("armv8_pmuv3") {
+            let text = fs::read_to_string(path.join("type"))?;
+            return text.trim().parse().map_err(|_| Errno::ENOENT);
+        }
+    }
+    Err(Errno::ENOENT)
+}
+
+fn save(vcpu: &Vcpu) -> Result<State> {
+    vcpu.list()?
+        .into_iter()
+        .map(|id| Ok((id, vcpu.get(id)?)))
+        .collect()
+}
+
+/// Writes a state back in its order, as the contract says: the vector lengths, finalize, the rest.
+/// Returns the calls that failed.
+fn restore(vcpu: &Vcpu, state: &[(RegId, Value)]) -> Vec<(RegId, Errno)> {
+    let (vls, rest): (Vec<_>, Vec<_>) = state.iter().partition(|(id, _)| id.is_vls());
+    let write =
+        |(id, value): &&(RegId, Value)| vcpu.set(*id, value).err().map(|error| (*id, error));
+
+    let mut errors: Vec<_> = vls.iter().filter_map(write).collect();
+    if let (Some((id, _)), Err(error)) = (vls.first(), finalize(vcpu, &vls)) {
+        errors.push((*id, error));
+    }
+    errors.extend(rest.iter().filter_map(write));
+    errors
+}
+
+fn finalize(vcpu: &Vcpu, vls: &[&(RegId, Value)]) -> Result {
+    if vls.is_empty() {
+        return Ok(());
+    }
+    vcpu.finalize()
+}
+
+/// Puts SVCR where the kernel had it before its list had an order: among the system registers.
+fn old_order(state: &mut State) {
+    let Some(at) = state.iter().position(|&(id, _)| id == RegId::SVCR) else {
+        return;
+    };
+    let svcr = state.remove(at);
+    let place = state
+        .iter()
+        .position(|&(id, _)| id.class() == svcr.0.class() && id > svcr.0)
+        .unwrap_or(state.len());
+    state.insert(place, svcr);
+}
+
+/// The registers on which others depend, besides the vector lengths.
+const LEADERS: [RegId; 3] = [RegId::SVCR, RegId::ID_AA64PFR1_EL1, RegId::CNTVCT_EL0];
+
+/// An order in which all known dependencies are met.
+fn right_order(state: &State) -> State {
+    let mut ordered = state.clone();
+    ordered.sort_by_key(|(id, _)| {
+        if id.is_vls() {
+            0
+        } else {
+            LEADERS
+                .iter()
+                .position(|leader| leader == id)
+                .unwrap_or(LEADERS.len())
+                + 1
+        }
+    });
+    ordered
+}
+
+/// What a restore in the order of a list lost.
+#[derive(Clone)]
+enum Loss {
+    Error(Errno),
+    Value(Value, Result<Value>),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => write!(f, "the write fails with {error}"),
+            Self::Value(was, Ok(is)) => write!(f, "was {was}, is {is}"),
+            Self::Value(was, Err(error)) => write!(f, "was {was}, cannot be read: {error}"),
+        }
+    }
+}
+
+/// What depends on what.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Effect {
+    /// The dependent register reads differently, or takes another value.
+    Value,
+    /// It has another size.
+    Size,
+    /// It comes or goes.
+    Presence,
+    /// A write of it becomes an error, or good.
+    Error,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "value",
+            Self::Size => "size",
+            Self::Presence => "presence",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// An edge of the graph, and what was seen of it.
+#[derive(Default)]
+struct Edge {
+    effects: BTreeSet<Effect>,
+    kinds: BTreeSet<&'static str>,
+    example: String,
+    /// The kinds of vCPU whose list has the dependent register first.
+    against_order: BTreeSet<&'static str>,
+    /// What a restore lost in a state that showed the edge.
+    loss: Option<String>,
+}
+
+/// The order in which a state is restored.
+#[derive(Clone, Copy)]
+enum Order {
+    /// That of `KVM_GET_REG_LIST`.
+    Kernel,
+    /// The same with SVCR where it was before: it shows that the experiment finds what it loses.
+    Old,
+    /// [`right_order`].
+    Right,
+}
+
+/// The experiment, with what it has found.
+struct Experiment {
+    kvm: Kvm,
+    random: Random,
+    quick: bool,
+    order: Order,
+    edges: BTreeMap<(RegId, RegId), Edge>,
+    /// By register and kind of vCPU: how often, and an example.
+    losses: BTreeMap<(RegId, &'static str), (u32, String)>,
+    trips: u32,
+    vcpus: u32,
+    seen: BTreeSet<RegId>,
+}
+
+/// Registers that change without a write.
+type Running = BTreeSet<RegId>;
+
+/// The values that are tried on a register.
+type Candidates = BTreeMap<RegId, Vec<Value>>;
+
+/// What became of each write of a probe: what reads back, or the error.
+type Outcomes = Vec<(RegId, Value, Result<Value>)>;
+
+impl Experiment {
+    /// A state as it is saved; the order is the kernel's, or the old one.
+    fn save(&self, vcpu: &Vcpu) -> Result<State> {
+        let mut state = save(vcpu)?;
+        match self.order {
+            Order::Kernel => {}
+            Order::Old => old_order(&mut state),
+            Order::Right => state = right_order(&state),
+        }
+        Ok(state)
+    }
+
+    /// A new vCPU in a given state.
+    fn fresh(&mut self, kind: &Kind, state: &State) -> Result<Machine> {
+        let machine = Machine::new(&self.kvm, kind, 1)?;
+        self.vcpus += 1;
+        // In an order that is right, whatever the one under test.
+        restore(&machine.vcpus[0], &right_order(state));
+        Ok(machine)
+    }
+
+    /// Vector lengths up to a random one, or short ones.
+    fn set_lengths(&mut self, vcpu: &Vcpu, any: bool) -> Result<bool> {
+        let mut found = false;
+
+        for id in [RegId::SVE_VLS, RegId::SME_VLS] {
+            let Ok(all) = vcpu.get(id) else { continue };
+            let sets = prefixes(&all);
+            let short = sets
+                .iter()
+                .rposition(|set| set.low() < 1 << SHORT_VQS)
+                .unwrap_or(0);
+            let which = if any {
+                self.random.below(sets.len())
+            } else {
+                short
+            };
+            vcpu.set(id, &sets[which])?;
+            found = true;
+        }
+        if found {
+            vcpu.finalize()?;
+        }
+        Ok(found)
+    }
+
+    /// Gives each register a random value that it takes. `lower`: also those that are choosy, such as
+    /// the ID registers, which can promise less.
+    fn fill(&mut self, vcpu: &Vcpu, kind: &Kind, lower: bool) -> Result {
+        if kind.svcr != 0 {
+            vcpu.set(RegId::SVCR, &Value::from_u64(kind.svcr, 8))?;
+        }
+        for id in vcpu.list()? {
+            if id.is_vls() || id == RegId::SVCR || id == RegId::PSTATE {
+                continue;
+            }
+            // An earlier write can have hidden it.
+            let Ok(now) = vcpu.get(id) else { continue };
+            let value = self.random.value(id.bytes());
+            if vcpu.set(id, &value).is_ok() || !lower {
+                continue;
+            }
+            let mut choices = variations(&now);
+            self.random.keep(&mut choices, 6);
+            choices.iter().find(|value| vcpu.set(id, value).is_ok());
+        }
+        if let Some(pstate) = kind.pstate {
+            vcpu.set(RegId::PSTATE, &Value::from_u64(pstate, 8))?;
+        }
+        Ok(())
+    }
+
+    /// The values to try on each register: some that it takes and some that it refuses.
+    fn candidates(&mut self, vcpu: &Vcpu, base: &State, few: bool) -> Candidates {
+        let mut all = Candidates::new();
+        let (limit, plain_limit) = if few { (3, 1) } else { (8, 4) };
+
+        for (id, now) in base {
+            if id.is_vls() {
+                all.insert(*id, prefixes(now));
+                continue;
+            }
+            let len = id.bytes();
+            let mut ones = Value::zero(len);
+            ones.bytes_mut().fill(0xff);
+            let plain = [
+                self.random.value(len),
+                ones,
+                Value::zero(len),
+                self.random.value(len),
+            ];
+            let takes = |value: &Value| vcpu.set(*id, value).is_ok();
+
+            let values = if plain.iter().all(takes) {
+                plain[..plain_limit].to_vec()
+            } else {
+                let (mut good, mut bad): (Vec<_>, Vec<_>) =
+                    variations(now).into_iter().partition(takes);
+                self.random.keep(&mut good, limit);
+                self.random.keep(&mut bad, limit);
+                good.append(&mut bad);
+                good
+            };
+            all.insert(*id, values);
+            let _ = vcpu.set(*id, now);
+        }
+        all
+    }
+
+    /// All pairs on one kind of vCPU.
+    fn pairs(&mut self, kind: &'static Kind) -> Result {
+        let source = Machine::new(&self.kvm, kind, 1)?;
+        let vcpu = &source.vcpus[0];
+        self.set_lengths(vcpu, false)?;
+        self.fill(vcpu, kind, false)?;
+        let base = self.save(vcpu)?;
+        let running = running(vcpu, &base);
+        self.seen.extend(base.iter().map(|&(id, _)| id));
+
+        let machine = self.fresh(kind, &base)?;
+        let few = self.quick || kind.is_slow();
+        let candidates = self.candidates(&machine.vcpus[0], &base, few);
+        let machine = self.fresh(kind, &base)?;
+        let control = probe(&machine.vcpus[0], &base, &candidates, None);
+
+        // Of 32 registers like Z0..Z31 two tell enough when there is little time.
+        let mut of_family = BTreeMap::new();
+        for (first, _) in &base {
+            let count: &mut u32 = of_family.entry(family(*first)).or_default();
+            *count += 1;
+            if few && *count > 2 {
+                continue;
+            }
+            for value in &candidates[first] {
+                self.one_write(
+                    kind,
+                    &base,
+                    &candidates,
+                    &running,
+                    &control,
+                    (*first, *value),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What one write does to all others.
+    fn one_write(
+        &mut self,
+        kind: &'static Kind,
+        base: &State,
+        candidates: &Candidates,
+        running: &Running,
+        control: &Outcomes,
+        (first, value): (RegId, Value),
+    ) -> Result {
+        let mut state = base.clone();
+        if first.is_vls() {
+            // It has to be there from the beginning.
+            state
+                .iter_mut()
+                .filter(|(id, _)| *id == first)
+                .for_each(|(_, v)| *v = value);
+        }
+        let machine = self.fresh(kind, &state)?;
+        let vcpu = &machine.vcpus[0];
+        if !first.is_vls() && vcpu.set(first, &value).is_err() {
+            return Ok(());
+        }
+
+        let mut found: BTreeMap<RegId, (Effect, String)> = BTreeMap::new();
+        let after = self.save(vcpu)?;
+        let before: BTreeMap<_, _> = base.iter().copied().collect();
+        let now: BTreeMap<_, _> = after.iter().copied().collect();
+        for (&id, was) in &before {
+            match now.get(&id) {
+                None => found.insert(id, (Effect::Presence, "is gone".into())),
+                // The rest of a vCPU with other lengths was written just now.
+                Some(is) if !same(id, was, is, running) => {
+                    found.insert(id, (Effect::Value, format!("was {was}, is {is}")))
+                }
+                _ => None,
+            };
+        }
+        for &id in now.keys().filter(|id| !before.contains_key(id)) {
+            found.insert(id, (Effect::Presence, "is there".into()));
+        }
+
+        let outcomes = probe(vcpu, base, candidates, Some(first));
+        for ((id, wrote, is), (_, _, was)) in outcomes.iter().zip(control) {
+            let effect = match (was, is) {
+                (Ok(a), Ok(b)) if a.bytes().len() > 16 && a.extent() != b.extent() => Effect::Size,
+                (Ok(a), Ok(b)) if !same(*id, a, b, running) => Effect::Value,
+                (Err(a), Err(b)) if a != b => Effect::Error,
+                (Ok(_), Err(_)) | (Err(_), Ok(_)) => Effect::Error,
+                _ => continue,
+            };
+            found.entry(*id).or_insert_with(|| {
+                let show = |outcome: &Result<Value>| match outcome {
+                    Ok(value) => value.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                (
+                    effect,
+                    format!("a write of {wrote} gave {}, now {}", show(was), show(is)),
+                )
+            });
+        }
+        found.remove(&first);
+
+        let list = if after.len() > base.len() {
+            &after
+        } else {
+            base
+        };
+        let place = |id| list.iter().position(|&(other, _)| other == id);
+        // The vCPU has what `first` now has, and all else written after it. Is this state restored?
+        let lost = if found.keys().any(|&then| place(first) > place(then)) {
+            self.round_trip(kind, &machine, running)?
+        } else {
+            BTreeMap::new()
+        };
+        for (then, (effect, what)) in found {
+            let edge = self.edges.entry((first, then)).or_default();
+            edge.effects.insert(effect);
+            edge.kinds.insert(kind.name);
+            if edge.example.is_empty() {
+                edge.example = format!("{} = {value}: {} {what}", name(first), name(then));
+            }
+            if place(first) > place(then) {
+                edge.against_order.insert(kind.name);
+                if let Some(loss) = lost.get(&then) {
+                    edge.loss
+                        .get_or_insert_with(|| format!("{}: {loss}", kind.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores the vCPUs of a VM into a new one, and notes what is lost.
+    fn round_trip(
+        &mut self,
+        kind: &'static Kind,
+        from: &Machine,
+        running: &Running,
+    ) -> Result<BTreeMap<RegId, Loss>> {
+        let states = from
+            .vcpus
+            .iter()
+            .map(|vcpu| self.save(vcpu))
+            .collect::<Result<Vec<_>>>()?;
+        let to = Machine::new(&self.kvm, kind, states.len() as u32)?;
+        let mut lost = BTreeMap::new();
+        self.trips += 1;
+
+        for (vcpu, state) in to.vcpus.iter().zip(&states) {
+            let errors = restore(vcpu, state).into_iter();
+            lost.extend(errors.map(|(id, error)| (id, Loss::Error(error))));
+        }
+        for (vcpu, state) in to.vcpus.iter().zip(&states) {
+            compare(vcpu, state, running, &mut lost);
+        }
+        // What KVM does to the registers of a vCPU before it first runs must not tell them apart.
+        if from
+            .vcpus
+            .iter()
+            .chain(&to.vcpus)
+            .all(|vcpu| vcpu.load().is_ok())
+        {
+            for (source, vcpu) in from.vcpus.iter().zip(&to.vcpus) {
+                compare(vcpu, &self.save(source)?, running, &mut lost);
+            }
+        }
+
+        for (id, loss) in &lost {
+            let entry = self.losses.entry((*id, kind.name)).or_default();
+            entry.0 += 1;
+            if entry.0 == 1 {
+                entry.1 = loss.to_string();
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Round trips from random states of one kind of vCPU.
+    fn random_trips(&mut self, kind: &'static Kind, count: u32) -> Result {
+        for n in 0..count {
+            let mut machine = Machine::new(&self.kvm, kind, 1 + n % 2)?;
+            for vcpu in &machine.vcpus {
+                let vectors = self.set_lengths(vcpu, n > 1)?;
+                debug_assert!(vectors || kind.svcr == 0);
+            }
+            let run = n % 4 == 3 && kind.pstate.is_none();
+            if run && machine.vm.add_code(CODE, GUEST).is_ok() {
+                run_guest(&machine.vcpus[0])?;
+            }
+            let vcpus = std::mem::take(&mut machine.vcpus);
+            for vcpu in &vcpus {
+                self.fill(vcpu, kind, true)?;
+            }
+            machine.vcpus = vcpus;
+
+            let vcpu = &machine.vcpus[0];
+            let running = running(vcpu, &save(vcpu)?);
+            if n % 4 == 1 {
+                // A strict PMU that was not set cannot run.
+                machine.vcpus.iter().for_each(|vcpu| _ = vcpu.load());
+            }
+            self.round_trip(kind, &machine, &running)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs [`GUEST`] up to its end.
+fn run_guest(vcpu: &Vcpu) -> Result {
+    vcpu.set(RegId::PC, &Value::from_u64(CODE, 8))?;
+    vcpu.set(RegId::x(1), &Value::from_u64(NOWHERE, 8))?;
+    // Its timer can interrupt it before it is there.
+    for _ in 0..100 {
+        match vcpu.run() {
+            // The store is complete only when the vCPU is entered again.
+            Ok(uapi::KVM_EXIT_MMIO) => return vcpu.load(),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::EINTR)
+}
+
+/// The sets of vector lengths that leave out the greatest ones.
+fn prefixes(all: &Value) -> Vec<Value> {
+    let vqs = all.low();
+    (0..64)
+        .filter(|bit| vqs & 1 << bit != 0)
+        .map(|bit| Value::from_u64(vqs & (2 << bit) - 1, all.bytes().len()))
+        .collect()
+}
+
+/// Values near one that a choosy register has: other low bits, and other values of each field.
+fn variations(now: &Value) -> Vec<Value> {
+    let number = now.low();
+    let len = now.bytes().len();
+    let bits = 8 * len.min(8) as u32;
+    let low = (0..32).map(|low| number & !31 | low);
+    let fields = (4..bits).step_by(4).flat_map(|shift| {
+        let field = number >> shift & 15;
+        let others = [field.wrapping_sub(1) & 15, 0, field + 1 & 15];
+        others.map(|other| number & !(15 << shift) | other << shift)
+    });
+    let values: BTreeSet<_> = low.chain(fields).filter(|&other| other != number).collect();
+    values
+        .into_iter()
+        .map(|value| Value::from_u64(value, len))
+        .collect()
+}
+
+/// The registers that change while nobody writes them.
+fn running(vcpu: &Vcpu, state: &State) -> Running {
+    thread::sleep(Duration::from_millis(2));
+    state
+        .iter()
+        .filter(|(id, was)| vcpu.get(*id).is_ok_and(|is| is != *was))
+        .map(|&(id, _)| id)
+        .collect()
+}
+
+/// Whether two values of a register are the same, but for time that went by.
+fn same(id: RegId, a: &Value, b: &Value, running: &Running) -> bool {
+    let apart = b.low().wrapping_sub(a.low());
+    a == b || running.contains(&id) && apart.min(apart.wrapping_neg()) < RUN_ON
+}
+
+/// Writes every register but one, in the order of the base: the candidates, then its base value.
+fn probe(vcpu: &Vcpu, base: &State, candidates: &Candidates, but: Option<RegId>) -> Outcomes {
+    let mut outcomes = Vec::new();
+
+    for (id, value) in base {
+        if id.is_vls() {
+            continue;
+        }
+        for value in candidates[id].iter().chain([value]) {
+            // A placeholder keeps the outcomes of all probes alike.
+            let outcome = if but == Some(*id) {
+                Ok(*value)
+            } else {
+                vcpu.set(*id, value).and_then(|()| vcpu.get(*id))
+            };
+            outcomes.push((*id, *value, outcome));
+        }
+    }
+    outcomes
+}
+
+/// Adds to `lost` what a vCPU does not have as it was saved.
+fn compare(vcpu: &Vcpu, state: &State, running: &Running, lost: &mut BTreeMap<RegId, Loss>) {
+    for (id, was) in state {
+        let is = vcpu.get(*id);
+        let good = is.is_ok_and(|is| {
+            let ignored = NOT_READ_BACK
+                .iter()
+                .find(|(exempt, ..)| *exempt == name(*id));
+            match ignored {
+                Some((_, bits, _)) => (is.low() ^ was.low()) & !bits == 0,
+                None => same(*id, was, &is, running),
+            }
+        });
+        if !good {
+            lost.entry(*id).or_insert(Loss::Value(*was, is));
+        }
+    }
+}
+
+/// Whether a name is meant by a pattern, in which `*` stands for any ending.
+fn is_meant(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    }
+}
+
+fn reason(first: RegId, then: RegId) -> Option<&'static str> {
+    HARMLESS
+        .iter()
+        .find(|(a, b, _)| is_meant(a, &family(first)) && is_meant(b, &family(then)))
+        .map(|&(_, _, reason)| reason)
+}
+
+/// A string as JSON has it. Nothing here has a quote or a control character in it.
+fn json(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "'"))
+}
+
+fn json_list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| json(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// How an edge that is against the order stands: accepted or not, and why.
+fn judge(first: RegId, then: RegId, edge: &Edge) -> (bool, String) {
+    match (&edge.loss, reason(first, then)) {
+        (Some(loss), _) => (false, format!("a restore loses {loss}")),
+        (None, Some(reason)) => (true, reason.into()),
+        (None, None) => (
+            false,
+            "no restore lost anything by it, but no reason is known".into(),
+        ),
+    }
+}
+
+fn report(experiment: &Experiment, seed: u64, skipped: &[String]) -> bool {
+    let mut good = true;
+    // By family, so that 32 edges to Z0..Z31 are one line.
+    let mut lines: BTreeMap<(String, String), (String, bool, usize)> = BTreeMap::new();
+    for (&(first, then), edge) in &experiment.edges {
+        let key = (family(first), family(then));
+        let against = !edge.against_order.is_empty();
+        let line = lines
+            .entry(key)
+            .or_insert_with(|| (edge.example.clone(), against, 0));
+        line.1 |= against;
+        line.2 += 1;
+    }
+
+    println!("==== text");
+    println!("seed {seed}");
+    skipped.iter().for_each(|line| println!("skipped: {line}"));
+    println!(
+        "{} registers, {} vCPUs, {} round trips; {} edges:",
+        experiment.seen.len(),
+        experiment.vcpus,
+        experiment.trips,
+        experiment.edges.len()
+    );
+    for ((first, then), (example, against, count)) in &lines {
+        let mark = if *against { "!" } else { " " };
+        println!("{mark} {first} -> {then} ({count}): {example}");
+    }
+
+    println!("\nagainst the order of the list:");
+    let mut shown = BTreeSet::new();
+    for (&(first, then), edge) in &experiment.edges {
+        if edge.against_order.is_empty() {
+            continue;
+        }
+        let (accepted, why) = judge(first, then, edge);
+        good &= accepted;
+        if shown.insert((family(first), family(then), accepted)) {
+            let mark = if accepted { "accepted" } else { "VIOLATED" };
+            println!("{mark}: {} -> {}: {why}", name(first), name(then));
+        }
+    }
+
+    println!("\nlost by a restore in the order of the list:");
+    for ((id, kind), (count, example)) in &experiment.losses {
+        good = false;
+        println!("LOST: {} of {kind}, {count} times: {example}", name(*id));
+    }
+
+    println!("==== json");
+    let edges: Vec<_> = experiment
+        .edges
+        .iter()
+        .map(|(&(first, then), edge)| {
+            let against = !edge.against_order.is_empty();
+            let (accepted, why) = if against {
+                judge(first, then, edge)
+            } else {
+                (true, String::new())
+            };
+            format!(
+                "{{\"first\": {}, \"then\": {}, \"effects\": {}, \"vcpus\": {}, \"example\": {}, \
+                 \"against_order\": {against}, \"accepted\": {accepted}, \"why\": {}}}",
+                json(&name(first)),
+                json(&name(then)),
+                json_list(edge.effects.iter().map(Effect::to_string)),
+                json_list(&edge.kinds),
+                json(&edge.example),
+                json(&why)
+            )
+        })
+        .collect();
+    let losses: Vec<_> = experiment
+        .losses
+        .iter()
+        .map(|((id, kind), (count, example))| {
+            format!(
+                "{{\"register\": {}, \"vcpu\": {}, \"times\": {count}, \"example\": {}}}",
+                json(&name(*id)),
+                json(kind),
+                json(example)
+            )
+        })
+        .collect();
+    println!(
+        "{{\"seed\": {seed}, \"registers\": {}, \"vcpus\": {}, \"round_trips\": {}, \"skipped\": {},",
+        experiment.seen.len(),
+        experiment.vcpus,
+        experiment.trips,
+        json_list(skipped)
+    );
+    println!("\"edges\": [\n{}\n],", edges.join(",\n"));
+    println!("\"losses\": [\n{}\n]}}", losses.join(",\n"));
+
+    println!("==== dot");
+    let mut drawn: BTreeMap<(String, String), (BTreeSet<Effect>, bool, bool)> = BTreeMap::new();
+    for (&(first, then), edge) in &experiment.edges {
+        let line = drawn.entry((family(first), family(then))).or_default();
+        let against = !edge.against_order.is_empty();
+        line.0.extend(&edge.effects);
+        line.1 |= against;
+        line.2 |= against && !judge(first, then, edge).0;
+    }
+    for ((first, then), (effects, against, bad)) in drawn {
+        let effects: Vec<_> = effects.iter().map(Effect::to_string).collect();
+        let style = match (against, bad) {
+            (_, true) => ", color=red, fontcolor=red",
+            (true, false) => ", style=dashed",
+            _ => "",
+        };
+        println!(
+            "\"{first}\" -> \"{then}\" [label=\"{}\"{style}];",
+            effects.join(", ")
+        );
+    }
+    println!("==== end");
+    good
+}
+
+const USAGE: &str = "usage: reg_list_depgraph [--seed N] [--quick] [--old-order | --right-order] \
+    [--only START OF A KIND'S NAME] [--part N OF]";
+
+/// What the command line says.
+struct Options {
+    seed: u64,
+    quick: bool,
+    order: Order,
+    /// Only kinds with names that begin like this.
+    only: String,
+    /// Of those, each `part.1`th, from `part.0` on.
+    part: (usize, usize),
+}
+
+impl Options {
+    fn new(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let mut options = Self {
+            seed: 1,
+            quick: false,
+            order: Order::Kernel,
+            only: String::new(),
+            part: (0, 1),
+        };
+        while let Some(arg) = args.next() {
+            let mut number = || args.next().and_then(|n| n.parse().ok());
+            match arg.as_str() {
+                "--quick" => options.quick = true,
+                "--old-order" => options.order = Order::Old,
+                "--right-order" => options.order = Order::Right,
+                "--seed" => options.seed = number()? as u64,
+                "--part" => options.part = (number()?, number()?),
+                "--only" => options.only = args.next()?,
+                _ => return None,
+            }
+        }
+        Some(options).filter(|options| options.part.0 < options.part.1)
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+        let chosen =
+            |kind: &&Kind| kind.name.starts_with(&self.only) && (kind.quick || !self.quick);
+        KINDS
+            .iter()
+            .filter(chosen)
+            .skip(self.part.0)
+            .step_by(self.part.1)
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(options) = Options::new(env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let kvm = match Kvm::open() {
+        Ok(kvm) => kvm,
+        Err(error) => {
+            eprintln!("/dev/kvm: {error}");
+            return ExitCode::from(SKIPPED);
+        }
+    };
+    if kvm.capability(uapi::KVM_CAP_ARM_REG_LIST_ORDER) != Ok(1) {
+        eprintln!("the kernel promises no order of the list (KVM_CAP_ARM_REG_LIST_ORDER)");
+        return ExitCode::from(SKIPPED);
+    }
+
+    let mut experiment = Experiment {
+        kvm,
+        random: Random(0),
+        quick: options.quick,
+        order: options.order,
+        edges: BTreeMap::new(),
+        losses: BTreeMap::new(),
+        trips: 0,
+        vcpus: 0,
+        seen: BTreeSet::new(),
+    };
+    let mut skipped = Vec::new();
+    for kind in options.kinds() {
+        let start = Instant::now();
+        if let Err(error) = Machine::new(&experiment.kvm, kind, 1) {
+            skipped.push(format!(
+                "{}: no such vCPU on this host ({error})",
+                kind.name
+            ));
+            continue;
+        }
+        // A kind has numbers of its own, whichever others there are.
+        let of_kind = kind
+            .name
+            .bytes()
+            .fold(0u64, |n, b| n.wrapping_mul(131) + u64::from(b));
+        experiment.random = Random(options.seed ^ of_kind);
+        let trips = if options.quick { 8 } else { 48 };
+        let done = experiment
+            .random_trips(kind, trips)
+            .and_then(|()| experiment.pairs(kind));
+        if let Err(error) = done {
+            println!("{}: broke off: {error}", kind.name);
+            return ExitCode::FAILURE;
+        }
+        println!("{}: {:.1} s", kind.name, start.elapsed().as_secs_f32());
+    }
+
+    if report(&experiment, options.seed, &skipped) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
