@@ -217,7 +217,7 @@ impl RegId {
 
     /// The general-purpose register `n`.
     pub const fn x(n: u64) -> Self {
-        Self(uapi::KVM_REG_ARM64 | uapi::KVM_REG_SIZE_U64 | uapi::KVM_REG_ARM_CORE as u64 | n * 2)
+        Self(uapi::KVM_REG_ARM64 | uapi::KVM_REG_SIZE_U64 | uapi::KVM_REG_ARM_CORE as u64 | (n * 2))
     }
 
     /// The id as the kernel takes it.
@@ -311,14 +311,12 @@ impl Eq for Value {}
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extent = self.extent();
-        let digits = self.bytes()[..extent.min(16)].iter().rev();
+        let mut digits = self.bytes()[..extent.min(16)].iter().rev();
         f.write_str("0x")?;
         if extent == 0 {
             return f.write_str("0");
         }
-        digits
-            .map(|byte| write!(f, "{byte:02x}"))
-            .collect::<fmt::Result>()?;
+        digits.try_for_each(|byte| write!(f, "{byte:02x}"))?;
         if extent > 16 {
             write!(f, " and {} bytes above", extent - 16)?;
         }

@@ -16,11 +16,13 @@
 //!
 //! An edge against the order of the list need not lose anything: often a saved value has already
 //! what the edge would do to it. So each comes with round trips from the state that showed it, and
-//! is accepted only if they lose nothing and [`HARMLESS`] has the reason.
+//! is accepted only if they lose nothing and `HARMLESS` in `graph.rs` has the reason.
 
+mod graph;
 mod kvm;
 mod names;
 
+use graph::{Effect, Graph};
 use kvm::{uapi, Errno, Kvm, RegId, Result, Value, Vcpu, Vm};
 use names::{family, name};
 use std::{
@@ -49,6 +51,11 @@ impl Kind {
     /// A VM with EL2 takes a quarter of a second to tear down, emulated.
     fn is_slow(&self) -> bool {
         self.features.contains(&EL2)
+    }
+
+    /// A vCPU with a PMU does not run before it has one.
+    fn can_run(&self) -> bool {
+        !self.features.contains(&STRICT) || self.set_pmu
     }
 }
 
@@ -105,44 +112,19 @@ const KINDS: &[Kind] = &[
     Kind { name: "EL2 without E2H", features: &[EL2, E2H0, PMU], ..KIND },
 ];
 
-/// Edges against the order of the list that lose nothing when a saved vCPU is restored, by the
-/// names of both registers, where `*` stands for any ending.
-const HARMLESS: &[(&str, &str, &str)] = &[
-    (
-        "PSTATE",
-        "Xn",
-        "a 32-bit mode narrows them, and one that is saved is narrow",
-    ),
-    (
-        "PSTATE",
-        "PC",
-        "a 32-bit mode narrows it, and one that is saved is narrow",
-    ),
-    (
-        "PMCR_EL0",
-        "PMINTEN*",
-        "N says which bits there are, and one that is saved has no others",
-    ),
-    (
-        "PMINTENCLR_EL1",
-        "PMINTENSET_EL1",
-        "two names of one register",
-    ),
-    (
-        "PMCNTENCLR_EL0",
-        "PMCNTENSET_EL0",
-        "two names of one register",
-    ),
-    ("PMOVSSET_EL0", "PMOVSCLR_EL0", "two names of one register"),
-];
-
 /// Bits that need not read back as they were saved.
 const NOT_READ_BACK: &[(&str, u64, &str)] = &[
     ("CNTP_CTL_EL0", 1 << 2, "ISTATUS follows from the counter"),
     ("CNTV_CTL_EL0", 1 << 2, "ISTATUS follows from the counter"),
     ("CNTHP_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
     ("CNTHV_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
+    ("HFGRTR_EL2", 3 << 57, MENDED),
+    ("HFGWTR_EL2", 3 << 57, MENDED),
 ];
+
+const MENDED: &str =
+    "KVM makes the masks of EL2 registers before it mends a set of ID registers that \
+    cannot be, such as FEAT_S1PIE without FEAT_TCR2: the vCPU that is restored has the mended set";
 
 /// How far a counter can run on while this program looks elsewhere: a minute at 1 GHz.
 const RUN_ON: u64 = 1 << 36;
@@ -238,12 +220,12 @@ impl Machine {
         if gic {
             vm.create_gic(DISTRIBUTOR, REDISTRIBUTORS)?;
         }
-        // Needed for running only. A strict PMU that was not set cannot run.
-        for vcpu in vcpus.iter().filter(|_| kind.features.contains(&PMU)) {
+        let pmu = kind.features.contains(&PMU) && kind.can_run();
+        for vcpu in vcpus.iter().filter(|_| pmu) {
             if gic {
                 vcpu.set_attr(PMU_CTRL, uapi::KVM_ARM_VCPU_PMU_V3_IRQ, Some(PMU_IRQ))?;
             }
-            let _ = vcpu.set_attr(PMU_CTRL, uapi::KVM_ARM_VCPU_PMU_V3_INIT, None);
+            vcpu.set_attr(PMU_CTRL, uapi::KVM_ARM_VCPU_PMU_V3_INIT, None)?;
         }
         Ok(Self { vcpus, vm })
     }
@@ -327,53 +309,19 @@ fn right_order(state: &State) -> State {
 #[derive(Clone)]
 enum Loss {
     Error(Errno),
-    Value(Value, Result<Value>),
+    Value(Box<(Value, Result<Value>)>),
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => write!(f, "the write fails with {error}"),
-            Self::Value(was, Ok(is)) => write!(f, "was {was}, is {is}"),
-            Self::Value(was, Err(error)) => write!(f, "was {was}, cannot be read: {error}"),
+            Self::Value(values) => match &**values {
+                (was, Ok(is)) => write!(f, "was {was}, is {is}"),
+                (was, Err(error)) => write!(f, "was {was}, cannot be read: {error}"),
+            },
         }
     }
-}
-
-/// What depends on what.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Effect {
-    /// The dependent register reads differently, or takes another value.
-    Value,
-    /// It has another size.
-    Size,
-    /// It comes or goes.
-    Presence,
-    /// A write of it becomes an error, or good.
-    Error,
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Value => "value",
-            Self::Size => "size",
-            Self::Presence => "presence",
-            Self::Error => "error",
-        })
-    }
-}
-
-/// An edge of the graph, and what was seen of it.
-#[derive(Default)]
-struct Edge {
-    effects: BTreeSet<Effect>,
-    kinds: BTreeSet<&'static str>,
-    example: String,
-    /// The kinds of vCPU whose list has the dependent register first.
-    against_order: BTreeSet<&'static str>,
-    /// What a restore lost in a state that showed the edge.
-    loss: Option<String>,
 }
 
 /// The order in which a state is restored.
@@ -390,15 +338,12 @@ enum Order {
 /// The experiment, with what it has found.
 struct Experiment {
     kvm: Kvm,
+    /// A vCPU of the present kind that has never run.
+    spare: Option<Machine>,
     random: Random,
     quick: bool,
     order: Order,
-    edges: BTreeMap<(RegId, RegId), Edge>,
-    /// By register and kind of vCPU: how often, and an example.
-    losses: BTreeMap<(RegId, &'static str), (u32, String)>,
-    trips: u32,
-    vcpus: u32,
-    seen: BTreeSet<RegId>,
+    graph: Graph,
 }
 
 /// Registers that change without a write.
@@ -422,26 +367,35 @@ impl Experiment {
         Ok(state)
     }
 
-    /// A new vCPU in a given state.
-    fn fresh(&mut self, kind: &Kind, state: &State) -> Result<Machine> {
-        let machine = Machine::new(&self.kvm, kind, 1)?;
-        self.vcpus += 1;
+    /// A vCPU in a given state: the spare one if it can be brought there, else a new one, which takes
+    /// much longer.
+    fn fresh(&mut self, kind: &Kind, state: &State, running: &Running) -> Result<Machine> {
         // In an order that is right, whatever the one under test.
-        restore(&machine.vcpus[0], &right_order(state));
+        let ordered = right_order(state);
+        if let Some(machine) = self.spare.take() {
+            let vcpu = &machine.vcpus[0];
+            vcpu.init(&machine.vm, kind.features)?;
+            restore(vcpu, &ordered);
+            let mut lost = BTreeMap::new();
+            compare(vcpu, state, running, &mut lost);
+            if lost.is_empty() {
+                return Ok(machine);
+            }
+        }
+        let machine = Machine::new(&self.kvm, kind, 1)?;
+        restore(&machine.vcpus[0], &ordered);
         Ok(machine)
     }
 
     /// Vector lengths up to a random one, or short ones.
-    fn set_lengths(&mut self, vcpu: &Vcpu, any: bool) -> Result<bool> {
+    fn set_lengths(&mut self, vcpu: &Vcpu, any: bool) -> Result {
         let mut found = false;
 
         for id in [RegId::SVE_VLS, RegId::SME_VLS] {
             let Ok(all) = vcpu.get(id) else { continue };
             let sets = prefixes(&all);
-            let short = sets
-                .iter()
-                .rposition(|set| set.low() < 1 << SHORT_VQS)
-                .unwrap_or(0);
+            let is_short = |set: &Value| set.low() < 1 << SHORT_VQS;
+            let short = sets.iter().rposition(is_short).unwrap_or(0);
             let which = if any {
                 self.random.below(sets.len())
             } else {
@@ -453,7 +407,7 @@ impl Experiment {
         if found {
             vcpu.finalize()?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Gives each register a random value that it takes. `lower`: also those that are choosy, such as
@@ -527,12 +481,13 @@ impl Experiment {
         self.fill(vcpu, kind, false)?;
         let base = self.save(vcpu)?;
         let running = running(vcpu, &base);
-        self.seen.extend(base.iter().map(|&(id, _)| id));
+        self.graph.registers.extend(base.iter().map(|&(id, _)| id));
 
-        let machine = self.fresh(kind, &base)?;
+        self.spare = None;
+        let machine = self.fresh(kind, &base, &running)?;
         let few = self.quick || kind.is_slow();
         let candidates = self.candidates(&machine.vcpus[0], &base, few);
-        let machine = self.fresh(kind, &base)?;
+        let machine = self.fresh(kind, &base, &running)?;
         let control = probe(&machine.vcpus[0], &base, &candidates, None);
 
         // Of 32 registers like Z0..Z31 two tell enough when there is little time.
@@ -575,9 +530,10 @@ impl Experiment {
                 .filter(|(id, _)| *id == first)
                 .for_each(|(_, v)| *v = value);
         }
-        let machine = self.fresh(kind, &state)?;
+        let machine = self.fresh(kind, &state, running)?;
         let vcpu = &machine.vcpus[0];
         if !first.is_vls() && vcpu.set(first, &value).is_err() {
+            self.spare = Some(machine);
             return Ok(());
         }
 
@@ -628,13 +584,13 @@ impl Experiment {
         };
         let place = |id| list.iter().position(|&(other, _)| other == id);
         // The vCPU has what `first` now has, and all else written after it. Is this state restored?
-        let lost = if found.keys().any(|&then| place(first) > place(then)) {
-            self.round_trip(kind, &machine, running)?
+        if found.keys().any(|&then| place(first) > place(then)) {
+            self.round_trip(kind, &machine, running)?;
         } else {
-            BTreeMap::new()
-        };
+            self.spare = Some(machine);
+        }
         for (then, (effect, what)) in found {
-            let edge = self.edges.entry((first, then)).or_default();
+            let edge = self.graph.edges.entry((first, then)).or_default();
             edge.effects.insert(effect);
             edge.kinds.insert(kind.name);
             if edge.example.is_empty() {
@@ -642,22 +598,13 @@ impl Experiment {
             }
             if place(first) > place(then) {
                 edge.against_order.insert(kind.name);
-                if let Some(loss) = lost.get(&then) {
-                    edge.loss
-                        .get_or_insert_with(|| format!("{}: {loss}", kind.name));
-                }
             }
         }
         Ok(())
     }
 
     /// Restores the vCPUs of a VM into a new one, and notes what is lost.
-    fn round_trip(
-        &mut self,
-        kind: &'static Kind,
-        from: &Machine,
-        running: &Running,
-    ) -> Result<BTreeMap<RegId, Loss>> {
+    fn round_trip(&mut self, kind: &'static Kind, from: &Machine, running: &Running) -> Result {
         let states = from
             .vcpus
             .iter()
@@ -665,7 +612,7 @@ impl Experiment {
             .collect::<Result<Vec<_>>>()?;
         let to = Machine::new(&self.kvm, kind, states.len() as u32)?;
         let mut lost = BTreeMap::new();
-        self.trips += 1;
+        self.graph.round_trips += 1;
 
         for (vcpu, state) in to.vcpus.iter().zip(&states) {
             let errors = restore(vcpu, state).into_iter();
@@ -675,25 +622,20 @@ impl Experiment {
             compare(vcpu, state, running, &mut lost);
         }
         // What KVM does to the registers of a vCPU before it first runs must not tell them apart.
-        if from
-            .vcpus
-            .iter()
-            .chain(&to.vcpus)
-            .all(|vcpu| vcpu.load().is_ok())
-        {
+        if kind.can_run() {
+            from.vcpus
+                .iter()
+                .chain(&to.vcpus)
+                .try_for_each(Vcpu::load)?;
             for (source, vcpu) in from.vcpus.iter().zip(&to.vcpus) {
                 compare(vcpu, &self.save(source)?, running, &mut lost);
             }
         }
 
-        for (id, loss) in &lost {
-            let entry = self.losses.entry((*id, kind.name)).or_default();
-            entry.0 += 1;
-            if entry.0 == 1 {
-                entry.1 = loss.to_string();
-            }
+        for (id, loss) in lost {
+            self.graph.add_loss(id, kind.name, loss);
         }
-        Ok(lost)
+        Ok(())
     }
 
     /// Round trips from random states of one kind of vCPU.
@@ -701,24 +643,20 @@ impl Experiment {
         for n in 0..count {
             let mut machine = Machine::new(&self.kvm, kind, 1 + n % 2)?;
             for vcpu in &machine.vcpus {
-                let vectors = self.set_lengths(vcpu, n > 1)?;
-                debug_assert!(vectors || kind.svcr == 0);
+                self.set_lengths(vcpu, n > 1)?;
             }
-            let run = n % 4 == 3 && kind.pstate.is_none();
-            if run && machine.vm.add_code(CODE, GUEST).is_ok() {
+            if n % 4 == 3 && kind.pstate.is_none() && kind.can_run() {
+                machine.vm.add_code(CODE, GUEST)?;
                 run_guest(&machine.vcpus[0])?;
             }
-            let vcpus = std::mem::take(&mut machine.vcpus);
-            for vcpu in &vcpus {
+            for vcpu in &machine.vcpus {
                 self.fill(vcpu, kind, true)?;
             }
-            machine.vcpus = vcpus;
 
             let vcpu = &machine.vcpus[0];
             let running = running(vcpu, &save(vcpu)?);
-            if n % 4 == 1 {
-                // A strict PMU that was not set cannot run.
-                machine.vcpus.iter().for_each(|vcpu| _ = vcpu.load());
+            if n % 4 == 1 && kind.can_run() {
+                machine.vcpus.iter().try_for_each(Vcpu::load)?;
             }
             self.round_trip(kind, &machine, &running)?;
         }
@@ -747,7 +685,7 @@ fn prefixes(all: &Value) -> Vec<Value> {
     let vqs = all.low();
     (0..64)
         .filter(|bit| vqs & 1 << bit != 0)
-        .map(|bit| Value::from_u64(vqs & (2 << bit) - 1, all.bytes().len()))
+        .map(|bit| Value::from_u64(vqs & ((2 << bit) - 1), all.bytes().len()))
         .collect()
 }
 
@@ -759,7 +697,7 @@ fn variations(now: &Value) -> Vec<Value> {
     let low = (0..32).map(|low| number & !31 | low);
     let fields = (4..bits).step_by(4).flat_map(|shift| {
         let field = number >> shift & 15;
-        let others = [field.wrapping_sub(1) & 15, 0, field + 1 & 15];
+        let others = [field.wrapping_sub(1) & 15, 0, (field + 1) & 15];
         others.map(|other| number & !(15 << shift) | other << shift)
     });
     let values: BTreeSet<_> = low.chain(fields).filter(|&other| other != number).collect();
@@ -820,165 +758,9 @@ fn compare(vcpu: &Vcpu, state: &State, running: &Running, lost: &mut BTreeMap<Re
             }
         });
         if !good {
-            lost.entry(*id).or_insert(Loss::Value(*was, is));
+            lost.entry(*id).or_insert(Loss::Value(Box::new((*was, is))));
         }
     }
-}
-
-/// Whether a name is meant by a pattern, in which `*` stands for any ending.
-fn is_meant(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == pattern,
-    }
-}
-
-fn reason(first: RegId, then: RegId) -> Option<&'static str> {
-    HARMLESS
-        .iter()
-        .find(|(a, b, _)| is_meant(a, &family(first)) && is_meant(b, &family(then)))
-        .map(|&(_, _, reason)| reason)
-}
-
-/// A string as JSON has it. Nothing here has a quote or a control character in it.
-fn json(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "'"))
-}
-
-fn json_list<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<_> = items.into_iter().map(|item| json(item.as_ref())).collect();
-    format!("[{}]", items.join(", "))
-}
-
-/// How an edge that is against the order stands: accepted or not, and why.
-fn judge(first: RegId, then: RegId, edge: &Edge) -> (bool, String) {
-    match (&edge.loss, reason(first, then)) {
-        (Some(loss), _) => (false, format!("a restore loses {loss}")),
-        (None, Some(reason)) => (true, reason.into()),
-        (None, None) => (
-            false,
-            "no restore lost anything by it, but no reason is known".into(),
-        ),
-    }
-}
-
-fn report(experiment: &Experiment, seed: u64, skipped: &[String]) -> bool {
-    let mut good = true;
-    // By family, so that 32 edges to Z0..Z31 are one line.
-    let mut lines: BTreeMap<(String, String), (String, bool, usize)> = BTreeMap::new();
-    for (&(first, then), edge) in &experiment.edges {
-        let key = (family(first), family(then));
-        let against = !edge.against_order.is_empty();
-        let line = lines
-            .entry(key)
-            .or_insert_with(|| (edge.example.clone(), against, 0));
-        line.1 |= against;
-        line.2 += 1;
-    }
-
-    println!("==== text");
-    println!("seed {seed}");
-    skipped.iter().for_each(|line| println!("skipped: {line}"));
-    println!(
-        "{} registers, {} vCPUs, {} round trips; {} edges:",
-        experiment.seen.len(),
-        experiment.vcpus,
-        experiment.trips,
-        experiment.edges.len()
-    );
-    for ((first, then), (example, against, count)) in &lines {
-        let mark = if *against { "!" } else { " " };
-        println!("{mark} {first} -> {then} ({count}): {example}");
-    }
-
-    println!("\nagainst the order of the list:");
-    let mut shown = BTreeSet::new();
-    for (&(first, then), edge) in &experiment.edges {
-        if edge.against_order.is_empty() {
-            continue;
-        }
-        let (accepted, why) = judge(first, then, edge);
-        good &= accepted;
-        if shown.insert((family(first), family(then), accepted)) {
-            let mark = if accepted { "accepted" } else { "VIOLATED" };
-            println!("{mark}: {} -> {}: {why}", name(first), name(then));
-        }
-    }
-
-    println!("\nlost by a restore in the order of the list:");
-    for ((id, kind), (count, example)) in &experiment.losses {
-        good = false;
-        println!("LOST: {} of {kind}, {count} times: {example}", name(*id));
-    }
-
-    println!("==== json");
-    let edges: Vec<_> = experiment
-        .edges
-        .iter()
-        .map(|(&(first, then), edge)| {
-            let against = !edge.against_order.is_empty();
-            let (accepted, why) = if against {
-                judge(first, then, edge)
-            } else {
-                (true, String::new())
-            };
-            format!(
-                "{{\"first\": {}, \"then\": {}, \"effects\": {}, \"vcpus\": {}, \"example\": {}, \
-                 \"against_order\": {against}, \"accepted\": {accepted}, \"why\": {}}}",
-                json(&name(first)),
-                json(&name(then)),
-                json_list(edge.effects.iter().map(Effect::to_string)),
-                json_list(&edge.kinds),
-                json(&edge.example),
-                json(&why)
-            )
-        })
-        .collect();
-    let losses: Vec<_> = experiment
-        .losses
-        .iter()
-        .map(|((id, kind), (count, example))| {
-            format!(
-                "{{\"register\": {}, \"vcpu\": {}, \"times\": {count}, \"example\": {}}}",
-                json(&name(*id)),
-                json(kind),
-                json(example)
-            )
-        })
-        .collect();
-    println!(
-        "{{\"seed\": {seed}, \"registers\": {}, \"vcpus\": {}, \"round_trips\": {}, \"skipped\": {},",
-        experiment.seen.len(),
-        experiment.vcpus,
-        experiment.trips,
-        json_list(skipped)
-    );
-    println!("\"edges\": [\n{}\n],", edges.join(",\n"));
-    println!("\"losses\": [\n{}\n]}}", losses.join(",\n"));
-
-    println!("==== dot");
-    let mut drawn: BTreeMap<(String, String), (BTreeSet<Effect>, bool, bool)> = BTreeMap::new();
-    for (&(first, then), edge) in &experiment.edges {
-        let line = drawn.entry((family(first), family(then))).or_default();
-        let against = !edge.against_order.is_empty();
-        line.0.extend(&edge.effects);
-        line.1 |= against;
-        line.2 |= against && !judge(first, then, edge).0;
-    }
-    for ((first, then), (effects, against, bad)) in drawn {
-        let effects: Vec<_> = effects.iter().map(Effect::to_string).collect();
-        let style = match (against, bad) {
-            (_, true) => ", color=red, fontcolor=red",
-            (true, false) => ", style=dashed",
-            _ => "",
-        };
-        println!(
-            "\"{first}\" -> \"{then}\" [label=\"{}\"{style}];",
-            effects.join(", ")
-        );
-    }
-    println!("==== end");
-    good
 }
 
 const USAGE: &str = "usage: reg_list_depgraph [--seed N] [--quick] [--old-order | --right-order] \
@@ -1049,20 +831,16 @@ fn main() -> ExitCode {
 
     let mut experiment = Experiment {
         kvm,
+        spare: None,
         random: Random(0),
         quick: options.quick,
         order: options.order,
-        edges: BTreeMap::new(),
-        losses: BTreeMap::new(),
-        trips: 0,
-        vcpus: 0,
-        seen: BTreeSet::new(),
+        graph: Graph::default(),
     };
-    let mut skipped = Vec::new();
     for kind in options.kinds() {
         let start = Instant::now();
         if let Err(error) = Machine::new(&experiment.kvm, kind, 1) {
-            skipped.push(format!(
+            experiment.graph.skipped.push(format!(
                 "{}: no such vCPU on this host ({error})",
                 kind.name
             ));
@@ -1085,7 +863,7 @@ fn main() -> ExitCode {
         println!("{}: {:.1} s", kind.name, start.elapsed().as_secs_f32());
     }
 
-    if report(&experiment, options.seed, &skipped) {
+    if experiment.graph.report(options.seed) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
