@@ -129,9 +129,9 @@ const MENDED: &str =
 /// How far a counter can run on while this program looks elsewhere: a minute at 1 GHz.
 const RUN_ON: u64 = 1 << 36;
 
-/// The vector lengths of the vCPUs of the first experiment, in units of 16 bytes: short ones, so that
-/// there are few rows of ZA.
-const SHORT_VQS: u32 = 4;
+/// The greatest vector lengths of the vCPUs of the first experiment, in units of 16 bytes: short ones,
+/// so that there are few rows of ZA, and not the same.
+const SHORT_VQS: [(RegId, u32); 2] = [(RegId::SVE_VLS, 4), (RegId::SME_VLS, 2)];
 
 /// The address space of the guests is the smallest there is.
 const IPA_BITS: u8 = 32;
@@ -355,6 +355,16 @@ type Candidates = BTreeMap<RegId, Vec<Value>>;
 /// What became of each write of a probe: what reads back, or the error.
 type Outcomes = Vec<(RegId, Value, Result<Value>)>;
 
+/// What one write has done to others, each with an example.
+type Found = BTreeMap<RegId, (BTreeSet<Effect>, String)>;
+
+fn show(outcome: &Result<Value>) -> String {
+    match outcome {
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
 impl Experiment {
     /// A state as it is saved; the order is the kernel's, or the old one.
     fn save(&self, vcpu: &Vcpu) -> Result<State> {
@@ -391,10 +401,10 @@ impl Experiment {
     fn set_lengths(&mut self, vcpu: &Vcpu, any: bool) -> Result {
         let mut found = false;
 
-        for id in [RegId::SVE_VLS, RegId::SME_VLS] {
+        for (id, short_vqs) in SHORT_VQS {
             let Ok(all) = vcpu.get(id) else { continue };
             let sets = prefixes(&all);
-            let is_short = |set: &Value| set.low() < 1 << SHORT_VQS;
+            let is_short = |set: &Value| set.low() < 1 << short_vqs;
             let short = sets.iter().rposition(is_short).unwrap_or(0);
             let which = if any {
                 self.random.below(sets.len())
@@ -537,22 +547,28 @@ impl Experiment {
             return Ok(());
         }
 
-        let mut found: BTreeMap<RegId, (Effect, String)> = BTreeMap::new();
+        let mut found = Found::new();
+        let mut note = |id, effect, what: &dyn Fn() -> String| {
+            let (effects, example) = found.entry(id).or_default();
+            effects.insert(effect);
+            if example.is_empty() {
+                *example = what();
+            }
+        };
         let after = self.save(vcpu)?;
         let before: BTreeMap<_, _> = base.iter().copied().collect();
         let now: BTreeMap<_, _> = after.iter().copied().collect();
         for (&id, was) in &before {
             match now.get(&id) {
-                None => found.insert(id, (Effect::Presence, "is gone".into())),
-                // The rest of a vCPU with other lengths was written just now.
+                None => note(id, Effect::Presence, &|| "is gone".into()),
                 Some(is) if !same(id, was, is, running) => {
-                    found.insert(id, (Effect::Value, format!("was {was}, is {is}")))
+                    note(id, Effect::Value, &|| format!("was {was}, is {is}"));
                 }
-                _ => None,
-            };
+                _ => {}
+            }
         }
         for &id in now.keys().filter(|id| !before.contains_key(id)) {
-            found.insert(id, (Effect::Presence, "is there".into()));
+            note(id, Effect::Presence, &|| "is there".into());
         }
 
         let outcomes = probe(vcpu, base, candidates, Some(first));
@@ -564,39 +580,36 @@ impl Experiment {
                 (Ok(_), Err(_)) | (Err(_), Ok(_)) => Effect::Error,
                 _ => continue,
             };
-            found.entry(*id).or_insert_with(|| {
-                let show = |outcome: &Result<Value>| match outcome {
-                    Ok(value) => value.to_string(),
-                    Err(error) => error.to_string(),
-                };
-                (
-                    effect,
-                    format!("a write of {wrote} gave {}, now {}", show(was), show(is)),
-                )
+            note(*id, effect, &|| {
+                format!("a write of {wrote} gave {}, now {}", show(was), show(is))
             });
         }
         found.remove(&first);
 
-        let list = if after.len() > base.len() {
-            &after
-        } else {
-            base
+        let is_against = |then| {
+            // A register that came or went has its place in one of the lists alone.
+            let list = if now.contains_key(&then) {
+                &after
+            } else {
+                base
+            };
+            let place = |id| list.iter().position(|&(other, _)| other == id);
+            place(first) > place(then)
         };
-        let place = |id| list.iter().position(|&(other, _)| other == id);
         // The vCPU has what `first` now has, and all else written after it. Is this state restored?
-        if found.keys().any(|&then| place(first) > place(then)) {
+        if found.keys().any(|&then| is_against(then)) {
             self.round_trip(kind, &machine, running)?;
         } else {
             self.spare = Some(machine);
         }
-        for (then, (effect, what)) in found {
+        for (then, (effects, what)) in found {
             let edge = self.graph.edges.entry((first, then)).or_default();
-            edge.effects.insert(effect);
+            edge.effects.extend(effects);
             edge.kinds.insert(kind.name);
             if edge.example.is_empty() {
                 edge.example = format!("{} = {value}: {} {what}", name(first), name(then));
             }
-            if place(first) > place(then) {
+            if is_against(then) {
                 edge.against_order.insert(kind.name);
             }
         }
