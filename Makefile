@@ -15,6 +15,10 @@ check: kernels
 check-debug: kernels
 	@$(lab) scripts/check "debug kernel"
 
+# Our selftests on kernels without SME and without SVE: half an hour
+check-configs: kernels
+	@$(lab) scripts/check "without CONFIG_"
+
 # The series for upstream, in build/series/, every patch built and checked
 series: bench
 	@$(lab) scripts/series
@@ -63,4 +67,4 @@ kernels: tree
 clean:
 	rm -rf build
 
-.PHONY: demo check check-debug series bench fuzz depgraph lint boot shell apply tree refresh modules kernels clean
+.PHONY: demo check check-debug check-configs series bench fuzz depgraph lint boot shell apply tree refresh modules kernels clean
