@@ -120,6 +120,7 @@ const NOT_READ_BACK: &[(&str, u64, &str)] = &[
     ("CNTHV_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
     ("HFGRTR_EL2", 3 << 57, MENDED),
     ("HFGWTR_EL2", 3 << 57, MENDED),
+    ("TCR2_EL2", 1 << 1, MENDED),
 ];
 
 const MENDED: &str =
