@@ -30,6 +30,10 @@ const _: () = {
     assert!(id::FPSR.raw() == bindings::KVM_REG_ARM64_FPSR);
     assert!(id::V0.raw() == bindings::KVM_REG_ARM64_V0);
     assert!(id::V31.raw() == bindings::KVM_REG_ARM64_V31);
+    assert!(id::ID_AA64PFR1_EL1.raw() == bindings::KVM_REG_ARM64_ID_AA64PFR1_EL1);
+    assert!(id::WORKAROUND_2.raw() == bindings::KVM_REG_ARM64_WORKAROUND_2);
+    assert!(id::CNTVCT_EL0.raw() == bindings::KVM_REG_ARM64_TIMER_CNT);
+    assert!(id::CNTPCT_EL0.raw() == bindings::KVM_REG_ARM64_PTIMER_CNT);
     assert!(id::NUM_ZREGS == bindings::KVM_ARM64_SVE_NUM_ZREGS as u64);
     assert!(id::NUM_PREGS == bindings::KVM_ARM64_SVE_NUM_PREGS as u64);
     assert!(id::MAX_ZA_ROWS == bindings::KVM_ARM64_SME_MAX_ZAHREG as u64);

@@ -55,6 +55,18 @@ pub mod id {
     /// V31.
     pub const V31: RegId = RegId::new(V0.raw() + 31 * 4);
 
+    /// ID_AA64PFR1_EL1, system register 3 0 0 4 1.
+    pub const ID_AA64PFR1_EL1: RegId = RegId::new(0x6030_0000_0013_c021);
+
+    /// `KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2`, a firmware register.
+    pub const WORKAROUND_2: RegId = RegId::new(0x6030_0000_0014_0002);
+
+    /// `KVM_REG_ARM_TIMER_CNT`: CNTVCT_EL0, but for its number.
+    pub const CNTVCT_EL0: RegId = RegId::new(0x6030_0000_0013_df1a);
+
+    /// `KVM_REG_ARM_PTIMER_CNT`: CNTPCT_EL0.
+    pub const CNTPCT_EL0: RegId = RegId::new(0x6030_0000_0013_df01);
+
     /// How many Z registers there are (Arm ARM, B1.2.1).
     pub const NUM_ZREGS: u64 = 32;
 
@@ -100,43 +112,66 @@ pub struct VecState {
     pub svl: u16,
 }
 
+/// The kinds of vector registers.
+#[derive(Clone, Copy)]
+enum Kind {
+    SveVls,
+    Z,
+    P,
+    Ffr,
+    SmeVls,
+    Za,
+    Zt0,
+}
+
+/// The first register of each kind, in the kernel's own order.
+const KINDS: [(RegId, Kind); 7] = [
+    (id::SVE_VLS, Kind::SveVls),
+    (id::Z0, Kind::Z),
+    (id::P0, Kind::P),
+    (id::FFR, Kind::Ffr),
+    (id::SME_VLS, Kind::SmeVls),
+    (id::ZA0, Kind::Za),
+    (id::ZT0, Kind::Zt0),
+];
+
 impl VecState {
-    /// The vector registers of a vCPU in this state, in the kernel's own order: the first one of
-    /// each kind, and how many there are.
+    /// How many registers of a kind a vCPU in this state has.
     ///
     /// What there is in which mode: "Register ids" of the SVE and SME registers in
     /// `Documentation/virt/kvm/api.rst`, section 4.68. Everything of SME counts only with SME.
-    fn blocks(self) -> [(RegId, u64); 7] {
+    fn count(self, kind: Kind) -> u64 {
         let streaming = self.sme && self.sm;
-        let array = self.sme && self.za;
-        let vectors = self.sve || streaming;
-        let ffr = if streaming { self.fa64 } else { self.sve };
+        let (present, count) = match kind {
+            Kind::SveVls => (self.sve, 1),
+            Kind::Z => (self.sve || streaming, id::NUM_ZREGS),
+            Kind::P => (self.sve || streaming, id::NUM_PREGS),
+            Kind::Ffr if streaming => (self.fa64, 1),
+            Kind::Ffr => (self.sve, 1),
+            Kind::SmeVls => (self.sme, 1),
+            Kind::Za => (self.sme && self.za, self.svl as u64),
+            Kind::Zt0 => (self.sme && self.za && self.sme2, 1),
+        };
 
-        let many = |present: bool, count: u64| if present { count } else { 0 };
-
-        [
-            (id::SVE_VLS, many(self.sve, 1)),
-            (id::Z0, many(vectors, id::NUM_ZREGS)),
-            (id::P0, many(vectors, id::NUM_PREGS)),
-            (id::FFR, many(ffr, 1)),
-            (id::SME_VLS, many(self.sme, 1)),
-            (id::ZA0, many(array, self.svl as u64)),
-            (id::ZT0, many(array && self.sme2, 1)),
-        ]
+        if present {
+            count
+        } else {
+            0
+        }
     }
 
     /// The vector registers of a vCPU in this state, in the kernel's own order.
     pub fn registers(self) -> impl Iterator<Item = RegId> {
-        self.blocks()
+        KINDS
             .into_iter()
-            .flat_map(|(first, count)| (0..count).map(move |n| id::nth(first, n)))
+            .flat_map(move |(first, kind)| (0..self.count(kind)).map(move |n| id::nth(first, n)))
     }
 
     /// Whether `id` is one of [`Self::registers`].
     pub fn has(self, id: RegId) -> bool {
-        self.blocks()
+        KINDS
             .iter()
-            .any(|&(first, count)| id::is_one_of(id, first, count))
+            .any(|&(first, kind)| id::is_one_of(id, first, self.count(kind)))
     }
 }
 
@@ -167,6 +202,8 @@ pub enum Dependents {
     FpState,
     /// ZA and ZT0.
     Array,
+    /// Just this one.
+    One(RegId),
 }
 
 impl Dependents {
@@ -184,6 +221,7 @@ impl Dependents {
                     || id.raw() == id::FPMR.raw()
             }
             Self::Array => id::is_one_of(id, id::ZA0, id::MAX_ZA_ROWS) || id.raw() == id::ZT0.raw(),
+            Self::One(one) => id.raw() == one.raw(),
         }
     }
 }
@@ -197,7 +235,7 @@ pub struct Dependency {
 }
 
 /// Which register depends on which.
-pub const DEPENDENCIES: [Dependency; 6] = [
+pub const DEPENDENCIES: [Dependency; 8] = [
     // The lengths are written before KVM_ARM_VCPU_FINALIZE and fix the size of the vectors, which
     // can be accessed only after it: Documentation/virt/kvm/api.rst, KVM_ARM_VCPU_FINALIZE.
     Dependency {
@@ -230,10 +268,28 @@ pub const DEPENDENCIES: [Dependency; 6] = [
         first: id::SVCR,
         then: Dependents::Array,
     },
+    // Which levels of the workaround can be written depends on whether the guest has SSBS:
+    // get_kernel_wa_level() in arch/arm64/kvm/hypercalls.c.
+    Dependency {
+        first: id::ID_AA64PFR1_EL1,
+        then: Dependents::One(id::WORKAROUND_2),
+    },
+    // The counters of a vCPU with EL2 have one offset, and the one that is written last decides:
+    // kvm_timer_vcpu_reset() in arch/arm64/kvm/arch_timer.c.
+    Dependency {
+        first: id::CNTVCT_EL0,
+        then: Dependents::One(id::CNTPCT_EL0),
+    },
 ];
 
 /// The registers that others depend on, in the order in which they lead a list.
-pub const LEADERS: [RegId; 3] = [id::SVE_VLS, id::SME_VLS, id::SVCR];
+pub const LEADERS: [RegId; 5] = [
+    id::SVE_VLS,
+    id::SME_VLS,
+    id::SVCR,
+    id::ID_AA64PFR1_EL1,
+    id::CNTVCT_EL0,
+];
 
 // The table is refused when a register that decides is no leader, or when a leader depends on
 // itself or on one behind it: there is no cycle then, and the leaders are in order.
@@ -258,20 +314,25 @@ const _: () = {
     }
 };
 
-/// The bits that all leaders have. Most ids lack one, which spares them the comparisons.
-const LEADER_BITS: u64 = {
-    let mut bits = u64::MAX;
+/// A bit for an id, by its lowest six bits.
+const fn bucket(id: RegId) -> u64 {
+    1 << (id.raw() % 64)
+}
+
+/// The buckets of the leaders. Most other ids are in none of these, which spares them the comparisons.
+const LEADER_BUCKETS: u64 = {
+    let mut buckets = 0;
     let mut i = 0;
     while i < LEADERS.len() {
-        bits &= LEADERS[i].raw();
+        buckets |= bucket(LEADERS[i]);
         i += 1;
     }
-    bits
+    buckets
 };
 
 /// The place of `id` among the leaders.
 fn leader(id: RegId) -> Option<usize> {
-    if id.raw() & LEADER_BITS != LEADER_BITS {
+    if bucket(id) & LEADER_BUCKETS == 0 {
         return None;
     }
     LEADERS.iter().position(|&leader| leader == id)

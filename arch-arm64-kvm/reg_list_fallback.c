@@ -10,7 +10,8 @@
 
 #include "reg_list.h"
 
-#define REG_ID_SVCR	ARM64_SYS_REG(3, 3, 4, 2, 2)
+#define REG_ID_SVCR		ARM64_SYS_REG(3, 3, 4, 2, 2)
+#define REG_ID_AA64PFR1_EL1	ARM64_SYS_REG(3, 0, 0, 4, 1)
 
 /*
  * The registers that others depend on, in the order in which they are to be
@@ -23,11 +24,19 @@
  * SVCR decides which of V, Z, P, FFR, ZA and ZT0 there are, and which length
  * they have; a change of it sets them, FPSR and FPMR to what the architecture
  * says (Arm ARM, B1.4, on PSTATE.SM and PSTATE.ZA).
+ *
+ * ID_AA64PFR1_EL1.SSBS decides which levels of SMCCC_ARCH_WORKAROUND_2 can be
+ * written (get_kernel_wa_level() in hypercalls.c).
+ *
+ * CNTVCT_EL0 and CNTPCT_EL0 have one offset on a vCPU with EL2, and the one
+ * that is written last decides (kvm_timer_vcpu_reset() in arch_timer.c).
  */
 static const u64 leaders[] = {
 	KVM_REG_ARM64_SVE_VLS,
 	KVM_REG_ARM64_SME_VLS,
 	REG_ID_SVCR,
+	REG_ID_AA64PFR1_EL1,
+	KVM_REG_ARM_TIMER_CNT,
 };
 
 /* The number of a register is above the 5 bits of its slice. */

@@ -25,6 +25,10 @@ macro_rules! reg_list_kunit_suite {
             const ZT0: RegId = RegId::new(0x6060_0000_0017_0600);
             const SVCR: RegId = RegId::new(0x6030_0000_0013_da12);
             const FPSR: RegId = RegId::new(0x6020_0000_0010_00d4);
+            const WORKAROUND_2: RegId = RegId::new(0x6030_0000_0014_0002);
+            const ID_AA64PFR1: RegId = RegId::new(0x6030_0000_0013_c021);
+            const CNTPCT: RegId = RegId::new(0x6030_0000_0013_df01);
+            const CNTVCT: RegId = RegId::new(0x6030_0000_0013_df1a);
             // The core registers x0 and pc.
             const X0: RegId = RegId::new(0x6030_0000_0010_0000);
             const PC: RegId = RegId::new(0x6030_0000_0010_0040);
@@ -50,6 +54,21 @@ macro_rules! reg_list_kunit_suite {
                 za: true,
                 svl: 256,
             };
+
+            /// One of the 64 modes, a bit for each of the fields.
+            fn mode(bits: u32, svl: u16) -> VecState {
+                let bit = |n: u32| bits & (1 << n) != 0;
+
+                VecState {
+                    sve: bit(0),
+                    sme: bit(1),
+                    sme2: bit(2),
+                    fa64: bit(3),
+                    sm: bit(4),
+                    za: bit(5),
+                    svl,
+                }
+            }
 
             /// What `store` says of a vCPU and leaves in `N` slots of which it may use `room`.
             fn list<const N: usize>(state: VecState, room: usize) -> (usize, [RegId; N]) {
@@ -99,35 +118,26 @@ macro_rules! reg_list_kunit_suite {
                 // Every mode: how many registers of each kind, from the table in api.rst.
                 for bits in 0..64u32 {
                     for svl in [16, 32, 64, 128, 256] {
-                        let bit = |n: u32| bits & (1 << n) != 0;
-                        let state = VecState {
-                            sve: bit(0),
-                            sme: bit(1),
-                            sme2: bit(2),
-                            fa64: bit(3),
-                            sm: bit(4),
-                            za: bit(5),
-                            svl,
-                        };
-                        let streaming = bit(1) && bit(4);
+                        let state = mode(bits, svl);
+                        let streaming = state.sme && state.sm;
                         let mut expected = 0;
 
-                        if bit(0) {
+                        if state.sve {
                             expected += 1;
                         }
-                        if bit(0) || streaming {
+                        if state.sve || streaming {
                             expected += 48;
                         }
-                        if streaming && bit(3) || !streaming && bit(0) {
+                        if streaming && state.fa64 || !streaming && state.sve {
                             expected += 1;
                         }
-                        if bit(1) {
+                        if state.sme {
                             expected += 1;
                         }
-                        if bit(1) && bit(5) {
+                        if state.sme && state.za {
                             expected += svl as usize;
                         }
-                        if bit(1) && bit(2) && bit(5) {
+                        if state.sme && state.sme2 && state.za {
                             expected += 1;
                         }
                         assert_eq!(state.registers().count(), expected);
@@ -148,16 +158,7 @@ macro_rules! reg_list_kunit_suite {
                 ];
 
                 for bits in 0..64u32 {
-                    let bit = |n: u32| bits & (1 << n) != 0;
-                    let state = VecState {
-                        sve: bit(0),
-                        sme: bit(1),
-                        sme2: bit(2),
-                        fa64: bit(3),
-                        sm: bit(4),
-                        za: bit(5),
-                        svl: 64,
-                    };
+                    let state = mode(bits, 64);
                     // To a little past ZA.H[255], and the *_VLS at the end.
                     let ids = CLASSES.iter().flat_map(|class| {
                         let low = (0..0x2100).step_by(8).chain(0xfff0..0x1_0000);
@@ -190,6 +191,14 @@ macro_rules! reg_list_kunit_suite {
 
                 order(&mut ids);
                 assert!(ids == [SVE_VLS, SME_VLS, SVCR, X0, FPSR, Z0, ZA48, ZT0, PC]);
+            }
+
+            #[test]
+            fn what_decides_about_one_register_leads() {
+                let mut ids = [X0, WORKAROUND_2, ID_AA64PFR1, CNTPCT, CNTVCT];
+
+                order(&mut ids);
+                assert!(ids == [ID_AA64PFR1, CNTVCT, X0, WORKAROUND_2, CNTPCT]);
             }
 
             #[test]

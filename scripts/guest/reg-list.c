@@ -30,6 +30,7 @@
 #endif
 
 #define SVCR			ARM64_SYS_REG(3, 3, 4, 2, 2)
+#define ID_AA64PFR1		ARM64_SYS_REG(3, 0, 0, 4, 1)
 #define SVCR_SM			1
 #define SVCR_ZA			2
 
@@ -165,6 +166,10 @@ static void name_of(__u64 id, char *name, size_t size)
 	case KVM_REG_ARM64_SYSREG:
 		if (id == SVCR)
 			snprintf(name, size, "SVCR");
+		else if (id == ID_AA64PFR1)
+			snprintf(name, size, "ID_AA64PFR1_EL1");
+		else if (id == KVM_REG_ARM_TIMER_CNT)
+			snprintf(name, size, "CNTVCT_EL0");
 		else
 			snprintf(name, size, "sysreg %u %u %u %u %u", low >> 14,
 				 (low >> 11) & 7, (low >> 7) & 15, (low >> 3) & 15, low & 7);
@@ -281,9 +286,14 @@ static unsigned int unpatched_place(__u64 id)
 	case KVM_REG_ARM64_SME:
 		return reg_list_is_vls(id) ? 3 : 4;
 	case KVM_REG_ARM64_SYSREG:
-		return id < SVCR ? 6 : id == SVCR ? 7 : 8;
+		/* The numbers of these two are swapped in the UAPI, but not in KVM. */
+		if (id == KVM_REG_ARM_TIMER_CNT)
+			id = KVM_REG_ARM_TIMER_CVAL;
+		else if (id == KVM_REG_ARM_TIMER_CVAL)
+			id = KVM_REG_ARM_TIMER_CNT;
+		return 6 + (id & 0xffff);
 	case KVM_REG_ARM_DEMUX:
-		return 9;
+		return 6 + 0x10000;
 	default:	/* firmware */
 		return 5;
 	}
@@ -292,7 +302,8 @@ static unsigned int unpatched_place(__u64 id)
 /* Orders that a client could know by heart: what others depend on, then each kind in turn. */
 static unsigned int leads(__u64 id)
 {
-	return reg_list_is_vls(id) || id == SVCR;
+	return reg_list_is_vls(id) || id == SVCR || id == ID_AA64PFR1 ||
+	       id == KVM_REG_ARM_TIMER_CNT;
 }
 
 static unsigned int vectors_first(__u64 id)

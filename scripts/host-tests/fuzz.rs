@@ -15,7 +15,9 @@ use std::mem::MaybeUninit;
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 const SME_VLS: u64 = 0x6060_0000_0017_fffe;
 const SVCR: u64 = 0x6030_0000_0013_da12;
-const LEADERS: [u64; 3] = [SVE_VLS, SME_VLS, SVCR];
+const ID_AA64PFR1: u64 = 0x6030_0000_0013_c021;
+const CNTVCT: u64 = 0x6030_0000_0013_df1a;
+const LEADERS: [u64; 5] = [SVE_VLS, SME_VLS, SVCR, ID_AA64PFR1, CNTVCT];
 
 /// More registers than any vCPU has.
 const ROOM: usize = 512;

@@ -109,7 +109,9 @@ fn both_give_the_same_order() {
                     0x6060_0000_0015_ffff,
                     0x6060_0000_0017_fffe,
                     0x6030_0000_0013_da12,
-                ][next() as usize % 3];
+                    0x6030_0000_0013_c021,
+                    0x6030_0000_0013_df1a,
+                ][next() as usize % 5];
                 match next() % 4 {
                     0 => leader,
                     1 => leader ^ 1 << (next() % 64),

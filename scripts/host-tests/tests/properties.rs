@@ -9,9 +9,14 @@ use std::mem::MaybeUninit;
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 const SME_VLS: u64 = 0x6060_0000_0017_fffe;
 const SVCR: u64 = 0x6030_0000_0013_da12;
+const ID_AA64PFR1: u64 = 0x6030_0000_0013_c021;
+const CNTVCT: u64 = 0x6030_0000_0013_df1a;
 
-/// The registers that lead a list, and what comes after each of them at the earliest.
-const LEADERS: [u64; 3] = [SVE_VLS, SME_VLS, SVCR];
+/// The registers that lead a list.
+const LEADERS: [u64; 5] = [SVE_VLS, SME_VLS, SVCR, ID_AA64PFR1, CNTVCT];
+
+const WORKAROUND_2: u64 = 0x6030_0000_0014_0002;
+const CNTPCT: u64 = 0x6030_0000_0013_df01;
 
 /// Numbers that look random and are the same in every run (xorshift64).
 struct Numbers(u64);
@@ -100,7 +105,7 @@ fn modes() -> impl Iterator<Item = VecState> {
 
 /// A list of up to 700 ids: registers of the table, ones that differ from them in a bit, any others.
 fn arbitrary_list(numbers: &mut Numbers) -> Vec<u64> {
-    let known: Vec<u64> = vectors().chain(array()).chain(fp_state()).collect();
+    let known: Vec<u64> = dependents().collect();
     let len = numbers.next() % 700;
     (0..len)
         .map(|_| {
@@ -151,12 +156,22 @@ fn order_is_idempotent_and_a_permutation() {
     }
 }
 
+/// All registers that depend on another.
+fn dependents() -> impl Iterator<Item = u64> {
+    vectors()
+        .chain(array())
+        .chain(fp_state())
+        .chain([WORKAROUND_2, CNTPCT])
+}
+
 /// Each register that decides, with all that it decides about.
-fn dependencies() -> [(u64, Vec<u64>); 3] {
+fn dependencies() -> [(u64, Vec<u64>); 5] {
     [
         (SVE_VLS, vectors().collect()),
         (SME_VLS, vectors().chain(array()).collect()),
         (SVCR, vectors().chain(array()).chain(fp_state()).collect()),
+        (ID_AA64PFR1, vec![WORKAROUND_2]),
+        (CNTVCT, vec![CNTPCT]),
     ]
 }
 
@@ -182,7 +197,7 @@ fn every_dependency_is_met() {
 #[test]
 fn the_list_of_every_mode_is_safe() {
     for state in modes() {
-        // As the kernel lists a vCPU: core, vectors, system registers.
+        // As the kernel lists a vCPU: core, vectors, firmware, system registers.
         let svcr = state.sme.then_some(SVCR);
         let [fpsr, fpmr] = FP_CONTROL;
         let v = fp_state().filter(|id| !FP_CONTROL.contains(id));
@@ -192,15 +207,16 @@ fn the_list_of_every_mode_is_safe() {
             .chain(v.filter(|_| !no_v))
             .chain([fpsr])
             .chain(expected(state))
-            .chain([0x6030_0000_0013_c005])
+            .chain([WORKAROUND_2, 0x6030_0000_0013_c005, ID_AA64PFR1])
             .chain(svcr)
-            .chain([fpmr, 0x6020_0000_0011_0000])
+            .chain([fpmr, CNTPCT, CNTVCT, 0x6020_0000_0011_0000])
             .collect();
         let safe = ordered(&list);
 
         assert_met(&safe);
-        let (lead, rest): (Vec<u64>, Vec<u64>) = list.iter().partition(|id| LEADERS.contains(id));
-        assert_eq!(safe, [lead, rest].concat(), "{state:?}");
+        let lead = LEADERS.into_iter().filter(|id| list.contains(id));
+        let rest = list.iter().copied().filter(|id| !LEADERS.contains(id));
+        assert!(lead.chain(rest).eq(safe), "{state:?}");
     }
 }
 
@@ -208,9 +224,7 @@ fn the_list_of_every_mode_is_safe() {
 fn a_vcpu_has_what_is_listed_and_nothing_else() {
     let all: Vec<u64> = LEADERS
         .into_iter()
-        .chain(vectors())
-        .chain(array())
-        .chain(fp_state())
+        .chain(dependents())
         .collect();
     for state in modes() {
         let listed = expected(state);
@@ -227,8 +241,8 @@ fn a_vcpu_has_what_is_listed_and_nothing_else() {
 #[test]
 fn the_table_has_each_dependency_and_no_other() {
     let dependencies = dependencies();
-    let ids = vectors().chain(array()).chain(fp_state());
-    for id in ids.chain([SVE_VLS, SME_VLS, SVCR, 0x6030_0000_0010_0000, u64::MAX]) {
+    let others = [0x6030_0000_0010_0000, u64::MAX];
+    for id in dependents().chain(LEADERS).chain(others) {
         for (first, then) in &dependencies {
             let listed = DEPENDENCIES
                 .iter()

@@ -69,9 +69,92 @@ static void test_restore(void)
 	kvm_vm_free(to->vm);
 }
 
+/*
+ * A guest without SSBS has another level of SMCCC_ARCH_WORKAROUND_2, which a
+ * vCPU takes only once it has no SSBS either.
+ */
+static void test_restore_without_ssbs(void)
+{
+	const u64 pfr1 = KVM_ARM64_SYS_REG(SYS_ID_AA64PFR1_EL1);
+	struct kvm_vcpu *from = create_vcpu(), *to = create_vcpu();
+	struct reg_list_state state;
+	unsigned int errors, lost;
+	u64 features;
+
+	finalize_vcpu(from);
+	features = vcpu_get_reg(from, pfr1);
+	if (!SYS_FIELD_GET(ID_AA64PFR1_EL1, SSBS, features)) {
+		ksft_test_result_skip("%s: no SSBS on this host\n", shape->name);
+		goto free_vms;
+	}
+
+	vcpu_set_reg(from, pfr1, features & ~ID_AA64PFR1_EL1_SSBS_MASK);
+	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
+		    strerror(errno));
+
+	errors = reg_list_restore(to->fd, &state);
+	lost = reg_list_count_lost(to->fd, &state, print_lost);
+	ksft_test_result(!errors && !lost, "%s, without SSBS: %u errors, %u lost\n",
+			 shape->name, errors, lost);
+	reg_list_free(&state);
+
+free_vms:
+	kvm_vm_free(from->vm);
+	kvm_vm_free(to->vm);
+}
+
 static const struct shape_test tests[] = {
-	{ test_restore,		1 },
+	{ test_restore,			1 },
+	{ test_restore_without_ssbs,	1 },
 };
+
+static struct kvm_vcpu *create_el2_vcpu(void)
+{
+	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm_create_barebones(), 0);
+	struct kvm_vcpu_init init;
+
+	vm_ioctl(vcpu->vm, KVM_ARM_PREFERRED_TARGET, &init);
+	init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
+	vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init);
+	return vcpu;
+}
+
+/*
+ * CNTVCT_EL0 and CNTPCT_EL0 of a vCPU with EL2 have one offset: both are as
+ * they were only if CNTPCT_EL0, which CNTVOFF_EL2 does not shift, comes last.
+ */
+static void test_counters(int kvm)
+{
+	const u64 shift = 1ULL << 40, run_on = 1ULL << 36;
+	u64 physical = 1ULL << 50;
+	struct kvm_vcpu *from, *to;
+	struct reg_list_state state;
+	unsigned int errors;
+	u64 counts[2];
+
+	if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_EL2) <= 0) {
+		ksft_test_result_skip("counters: no EL2 on this host\n");
+		return;
+	}
+
+	from = create_el2_vcpu();
+	to = create_el2_vcpu();
+	vcpu_set_reg(from, KVM_ARM64_SYS_REG(SYS_CNTVOFF_EL2), shift);
+	vcpu_set_reg(from, KVM_REG_ARM_PTIMER_CNT, physical);
+	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
+		    strerror(errno));
+
+	errors = reg_list_restore(to->fd, &state);
+	counts[0] = vcpu_get_reg(to, KVM_REG_ARM_PTIMER_CNT) - physical;
+	counts[1] = vcpu_get_reg(to, KVM_REG_ARM_TIMER_CNT) - (physical - shift);
+	ksft_print_msg("the counters of a vCPU with EL2 went on by 0x%lx and 0x%lx\n",
+		       (unsigned long)counts[0], (unsigned long)counts[1]);
+	ksft_test_result(!errors && counts[0] < run_on && counts[1] < run_on, "counters\n");
+
+	reg_list_free(&state);
+	kvm_vm_free(from->vm);
+	kvm_vm_free(to->vm);
+}
 
 int main(void)
 {
@@ -80,13 +163,14 @@ int main(void)
 
 	ksft_print_header();
 	kvm = open_kvm_dev_path_or_exit();
-	ksft_set_plan(results_on_all_shapes(tests, ARRAY_SIZE(tests)));
+	ksft_set_plan(1 + results_on_all_shapes(tests, ARRAY_SIZE(tests)));
 
 	for (exempt = reg_list_exempt; exempt->id; exempt++)
 		ksft_print_msg("exempt: 0x%016llx, bits 0x%llx: %s\n", exempt->id,
 			       exempt->ignored, exempt->reason);
 
 	run_on_all_shapes(kvm, tests, ARRAY_SIZE(tests));
+	test_counters(kvm);
 
 	close(kvm);
 	ksft_finished();

@@ -17,7 +17,6 @@ use std::{
 const HARMLESS: &[(&str, &str, &str)] = &[
     ("PSTATE", "Xn", "a 32-bit mode narrows them, and a saved one is narrow"),
     ("PSTATE", "PC", "a 32-bit mode narrows it, and a saved one is narrow"),
-    ("ID_AA64PFR1_EL1", "ZT0", "without SME2 there is none, and none in a saved list"),
     ("ID_AA64SMFR0_EL1", "FFR", "in streaming mode without FA64 there is none, and none in a saved list"),
     ("PMCR_EL0", "PMINTEN*", "N says which bits there are, and a saved one has no others"),
     ("MDCR_EL2", "PM*", "HPMN hides bits outside of EL2, and a saved one has none of them"),
