@@ -31,6 +31,14 @@ bench: kernels
 fuzz:
 	@$(lab) scripts/fuzz $(N)
 
+# make fuzz-kvm [N=STEPS] [SEED=S]: vCPUs on the debug kernel, random calls from several threads
+fuzz-kvm: kernels
+	@$(lab) scripts/fuzz-kvm $(or $(N),1000000) $(SEED)
+
+# Breaks the kernel in one place at a time, and shows which tests see it: about 40 minutes
+mutants: kernels
+	@$(lab) scripts/mutate
+
 # Which registers depend on one another, by experiment on every kind of vCPU: 20 minutes
 depgraph: kernels
 	@$(lab) scripts/depgraph
@@ -67,4 +75,4 @@ kernels: tree
 clean:
 	rm -rf build
 
-.PHONY: demo check check-debug check-configs series bench fuzz depgraph lint boot shell apply tree refresh modules kernels clean
+.PHONY: demo check check-debug check-configs series bench fuzz fuzz-kvm mutants depgraph lint boot shell apply tree refresh modules kernels clean

@@ -34,8 +34,9 @@ static void put_svcr_among_system_registers(struct reg_list_state *state)
 	for (to = from; to + 1 < list->n; to++) {
 		u64 next = list->reg[to + 1];
 
+		/* CNTVCT_EL0 is at the head too. */
 		if ((next & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SYSREG &&
-		    next > SME_ID(SVCR))
+		    next > SME_ID(SVCR) && next != KVM_REG_ARM_TIMER_CNT)
 			break;
 		list->reg[to] = next;
 		memcpy(state->value[to], state->value[to + 1], sizeof(svcr));

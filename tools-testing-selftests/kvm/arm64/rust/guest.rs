@@ -2,10 +2,11 @@
 
 //! Machine code for guests, which LLVM assembles.
 
-/// Makes a function that returns machine code. The symbols say where it starts and ends. The code has
-/// to run at any address, and to reach nothing outside of it.
+/// Makes a function that returns machine code. The symbols say where it starts and ends. The code
+/// has to run at any address, and to reach nothing outside of it. `where` gives names to numbers.
 macro_rules! guest_code {
-    ($(#[$doc:meta])* fn $name:ident, $start:ident, $end:ident: $($line:expr,)+) => {
+    ($(#[$doc:meta])* fn $name:ident, $start:ident, $end:ident
+        $(where $($key:ident = $number:expr),+)?; $($line:literal,)+) => {
         std::arch::global_asm!(
             ".pushsection .rodata.guest, \"a\"",
             ".balign 4",
@@ -14,10 +15,11 @@ macro_rules! guest_code {
             $($line,)+
             concat!(stringify!($end), ":"),
             ".popsection",
+            $($($key = const $number,)+)?
         );
 
         $(#[$doc])*
-        fn $name() -> &'static [u32] {
+        pub fn $name() -> &'static [u32] {
             extern "C" {
                 static $start: [u32; 0];
                 static $end: [u32; 0];

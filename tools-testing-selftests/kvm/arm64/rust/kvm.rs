@@ -5,6 +5,9 @@
 //! The constants and structures are bindgen's, made from the installed UAPI headers. `KVM_UAPI`
 //! names that file when this is built.
 
+// Each program uses a part of it.
+#![allow(dead_code)]
+
 use std::{
     ffi::{c_int, c_ulong, c_void},
     fmt,
@@ -12,6 +15,8 @@ use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering},
 };
 
 /// What bindgen makes of `linux/kvm.h`.
@@ -38,8 +43,14 @@ extern "C" {
         offset: i64,
     ) -> *mut c_void;
     fn munmap(at: *mut c_void, len: usize) -> c_int;
+    fn mprotect(at: *mut c_void, len: usize, prot: c_int) -> c_int;
 }
 
+/// Bytes in a page of memory.
+pub const PAGE: usize = 4096;
+
+const PROT_NONE: c_int = 0;
+const PROT_READ: c_int = 1;
 const PROT_READ_WRITE: c_int = 3;
 const MAP_SHARED: c_int = 1;
 const MAP_PRIVATE_ANONYMOUS: c_int = 0x22;
@@ -71,6 +82,7 @@ const KVM_GET_VCPU_MMAP_SIZE: c_ulong = io(0x04);
 const KVM_CREATE_VCPU: c_ulong = io(0x41);
 const KVM_SET_USER_MEMORY_REGION: c_ulong = iow::<uapi::kvm_userspace_memory_region>(0x46);
 const KVM_RUN: c_ulong = io(0x80);
+const KVM_SET_MP_STATE: c_ulong = iow::<uapi::kvm_mp_state>(0x99);
 const KVM_GET_ONE_REG: c_ulong = iow::<uapi::kvm_one_reg>(0xab);
 const KVM_SET_ONE_REG: c_ulong = iow::<uapi::kvm_one_reg>(0xac);
 const KVM_ARM_VCPU_INIT: c_ulong = iow::<uapi::kvm_vcpu_init>(0xae);
@@ -88,12 +100,22 @@ pub struct Errno(pub i32);
 pub type Result<T = ()> = std::result::Result<T, Errno>;
 
 impl Errno {
+    /// Operation not permitted.
+    pub const EPERM: Self = Self(1);
     /// No such file or directory.
     pub const ENOENT: Self = Self(2);
     /// Interrupted system call.
     pub const EINTR: Self = Self(4);
     /// Argument list too long.
     pub const E2BIG: Self = Self(7);
+    /// Exec format error.
+    pub const ENOEXEC: Self = Self(8);
+    /// Bad address.
+    pub const EFAULT: Self = Self(14);
+    /// Device or resource busy.
+    pub const EBUSY: Self = Self(16);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
 
     /// The error of the system call that has just failed.
     fn last() -> Self {
@@ -375,6 +397,11 @@ impl Mapping {
     }
 }
 
+// SAFETY: What is mapped belongs to no thread, and is accessed by atomic operations alone.
+unsafe impl Send for Mapping {}
+// SAFETY: As above.
+unsafe impl Sync for Mapping {}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: The mapping is this one's own, and nothing refers to it any more.
@@ -382,11 +409,130 @@ impl Drop for Mapping {
     }
 }
 
+/// An array for `KVM_GET_REG_LIST` that ends where nothing is mapped.
+pub struct ListBuffer {
+    pages: Mapping,
+    /// Where the number is. The ids come after it.
+    at: usize,
+    room: usize,
+}
+
+impl ListBuffer {
+    /// No register has this id.
+    pub const UNTOUCHED: u64 = 0x5a5a_5a5a_5a5a_5a5a;
+
+    /// Room for `room` ids, none of them written.
+    pub fn new(room: usize) -> Result<Self> {
+        let used = (room + 1) * size_of::<u64>();
+        let body = used.next_multiple_of(PAGE);
+        let pages = Mapping::new(body + PAGE, None)?;
+        // SAFETY: The page is the mapping's last, and nothing refers to it.
+        check(unsafe { mprotect(pages.at.as_ptr().byte_add(body), PAGE, PROT_NONE) })?;
+
+        let at = body - used;
+        let buffer = Self { pages, at, room };
+        (0..room).for_each(|n| buffer.word(n + 1).store(Self::UNTOUCHED, Ordering::Relaxed));
+        Ok(buffer)
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index <= self.room);
+        let word = self.pages.at.cast::<u64>().as_ptr();
+        // SAFETY: There are `room` + 1 words from `at` on in the pages that can be accessed, and
+        // `at` is a multiple of their size.
+        unsafe { AtomicU64::from_ptr(word.byte_add(self.at).add(index)) }
+    }
+
+    /// The array, written or not.
+    pub fn ids(&self) -> Vec<RegId> {
+        let id = |n| RegId(self.word(n + 1).load(Ordering::Relaxed));
+        (0..self.room).map(id).collect()
+    }
+}
+
+/// Where the argument of a call is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At an offset in [`ArgMemory`].
+    At(usize),
+    /// At 0, where nothing is mapped.
+    Null,
+    /// Where the kernel is.
+    Kernel,
+}
+
+/// Memory for arguments of calls, and for all that can be wrong with their address: pages that can be
+/// read and written, a page that is not there, one that can be read alone, and one that is not there.
+pub struct ArgMemory(Mapping);
+
+impl ArgMemory {
+    /// How many bytes can be read and written.
+    pub const WRITABLE: usize = 4 * PAGE;
+    /// The offset of the page that can be read alone. It is zero.
+    pub const READ_ONLY: usize = Self::WRITABLE + PAGE;
+    const LEN: usize = Self::READ_ONLY + 2 * PAGE;
+
+    /// Maps it, all zero.
+    pub fn new() -> Result<Self> {
+        let pages = Mapping::new(Self::LEN, None)?;
+        for (offset, prot) in [
+            (Self::WRITABLE, PROT_NONE),
+            (Self::READ_ONLY, PROT_READ),
+            (Self::READ_ONLY + PAGE, PROT_NONE),
+        ] {
+            // SAFETY: The page is in the mapping, and nothing refers to it.
+            check(unsafe { mprotect(pages.at.as_ptr().byte_add(offset), PAGE, prot) })?;
+        }
+        Ok(Self(pages))
+    }
+
+    /// What can be read and written.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: The pages live as long as this, are initialized, and are written only by what
+        // has this exclusively, the kernel too.
+        unsafe { slice::from_raw_parts(self.0.at.as_ptr().cast(), Self::WRITABLE) }
+    }
+
+    /// The same, to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: As above.
+        unsafe { slice::from_raw_parts_mut(self.0.at.as_ptr().cast(), Self::WRITABLE) }
+    }
+
+    /// Whether the kernel cannot access `len` bytes at `place`.
+    pub fn faults(place: Place, len: usize, write: bool) -> bool {
+        let Place::At(offset) = place else {
+            return true;
+        };
+        let end = offset + len;
+        let readable = offset >= Self::READ_ONLY && end <= Self::READ_ONLY + PAGE;
+        end > Self::WRITABLE && (write || !readable)
+    }
+
+    /// An address from which no access comes further than to the page behind, which is not there.
+    fn address(&self, place: Place) -> u64 {
+        match place {
+            Place::At(offset) => {
+                assert!(offset < Self::LEN);
+                self.0.at.as_ptr() as u64 + offset as u64
+            }
+            Place::Null => 0,
+            Place::Kernel => 1 << 63,
+        }
+    }
+}
+
+/// Guest memory.
+struct Memory {
+    gpa: u64,
+    pages: Mapping,
+}
+
 /// A virtual machine.
 pub struct Vm {
     fd: OwnedFd,
     run_size: usize,
-    memory: Vec<Mapping>,
+    memory: Vec<Memory>,
     gic: Option<OwnedFd>,
 }
 
@@ -396,6 +542,11 @@ impl Vm {
         let fd = owned(ioctl_number(&self.fd, KVM_CREATE_VCPU, index.into())?);
         let run = Mapping::new(self.run_size, Some(&fd))?;
         Ok(Vcpu { fd, run })
+    }
+
+    /// The number of the target that suits the host.
+    pub fn target(&self) -> Result<u32> {
+        Ok(self.preferred_target()?.target)
     }
 
     /// The target that suits the host, without a feature.
@@ -440,24 +591,73 @@ impl Vm {
 
     /// Puts a page with `code` at the address `gpa` of the guest.
     pub fn add_code(&mut self, gpa: u64, code: &[u32]) -> Result {
-        const PAGE: usize = 4096;
-        let page = Mapping::new(PAGE, None)?;
+        let mut code = code.to_vec();
+        if !code.len().is_multiple_of(2) {
+            code.push(0);
+        }
+        let word = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair[1]) << 32;
+        let words: Vec<_> = code.chunks_exact(2).map(word).collect();
+        self.add_memory(gpa, PAGE)?;
+        self.write(gpa, &words);
+        Ok(())
+    }
 
-        assert!(size_of_val(code) <= PAGE);
-        // SAFETY: The page is private to this, at least as long as the code, and aligned.
-        unsafe { ptr::copy_nonoverlapping(code.as_ptr(), page.at.as_ptr().cast(), code.len()) };
-
+    /// Gives the guest `len` bytes of memory at `gpa`, both multiples of a page, all zero.
+    pub fn add_memory(&mut self, gpa: u64, len: usize) -> Result {
+        let pages = Mapping::new(len, None)?;
         let mut region = uapi::kvm_userspace_memory_region {
             slot: self.memory.len() as u32,
             flags: 0,
             guest_phys_addr: gpa,
-            memory_size: PAGE as u64,
-            userspace_addr: page.at.as_ptr() as u64,
+            memory_size: len as u64,
+            userspace_addr: pages.at.as_ptr() as u64,
         };
         ioctl_struct(&self.fd, KVM_SET_USER_MEMORY_REGION, &mut region)?;
-        self.memory.push(page);
+        self.memory.push(Memory { gpa, pages });
         Ok(())
     }
+
+    /// The words of guest memory from `gpa` on.
+    fn words(&self, gpa: u64, count: usize) -> &[AtomicU64] {
+        let bytes = count * size_of::<u64>();
+        let offset = |memory: &Memory| gpa.checked_sub(memory.gpa).map(|at| at as usize);
+        let holds = |memory: &&Memory| {
+            offset(memory).is_some_and(|at| at.is_multiple_of(8) && at + bytes <= memory.pages.len)
+        };
+        let memory = self.memory.iter().find(holds).expect("guest memory");
+        let at = memory.pages.at.cast::<AtomicU64>().as_ptr();
+        // SAFETY: The words are in the mapping, which lives as long as the VM, are aligned, and are
+        // accessed as atomic ones alone.
+        unsafe { slice::from_raw_parts(at.byte_add((gpa - memory.gpa) as usize), count) }
+    }
+
+    /// Reads words of guest memory.
+    pub fn read(&self, gpa: u64, count: usize) -> Vec<u64> {
+        let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        self.words(gpa, count).iter().map(load).collect()
+    }
+
+    /// Writes words of guest memory.
+    pub fn write(&self, gpa: u64, words: &[u64]) {
+        let to = self.words(gpa, words.len()).iter();
+        to.zip(words)
+            .for_each(|(to, word)| to.store(*word, Ordering::Relaxed));
+    }
+}
+
+/// A call to a vCPU that takes a structure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `KVM_GET_ONE_REG`.
+    Get,
+    /// `KVM_SET_ONE_REG`.
+    Set,
+    /// `KVM_GET_REG_LIST`.
+    List,
+    /// `KVM_ARM_VCPU_INIT`.
+    Init,
+    /// `KVM_ARM_VCPU_FINALIZE`.
+    Finalize,
 }
 
 /// A virtual CPU.
@@ -480,6 +680,54 @@ impl Vcpu {
     pub fn finalize(&self) -> Result {
         let mut feature = uapi::KVM_ARM_VCPU_SVE as c_int;
         ioctl_struct(&self.fd, KVM_ARM_VCPU_FINALIZE, &mut feature).map(drop)
+    }
+
+    /// `KVM_ARM_VCPU_INIT` as it is.
+    pub fn init_raw(&self, target: u32, features: [u32; 7]) -> Result {
+        let mut init = uapi::kvm_vcpu_init { target, features };
+        ioctl_struct(&self.fd, KVM_ARM_VCPU_INIT, &mut init).map(drop)
+    }
+
+    /// `KVM_ARM_VCPU_FINALIZE` as it is.
+    pub fn finalize_raw(&self, mut feature: c_int) -> Result {
+        ioctl_struct(&self.fd, KVM_ARM_VCPU_FINALIZE, &mut feature).map(drop)
+    }
+
+    /// `KVM_GET_ONE_REG` with the value at any place.
+    pub fn get_at(&self, id: RegId, memory: &mut ArgMemory, place: Place) -> Result {
+        let mut reg = uapi::kvm_one_reg {
+            id: id.raw(),
+            addr: memory.address(place),
+        };
+        ioctl_struct(&self.fd, KVM_GET_ONE_REG, &mut reg).map(drop)
+    }
+
+    /// `KVM_SET_ONE_REG` with the value at any place.
+    pub fn set_at(&self, id: RegId, memory: &mut ArgMemory, place: Place) -> Result {
+        let mut reg = uapi::kvm_one_reg {
+            id: id.raw(),
+            addr: memory.address(place),
+        };
+        ioctl_struct(&self.fd, KVM_SET_ONE_REG, &mut reg).map(drop)
+    }
+
+    /// `KVM_GET_REG_LIST` with the list at any place.
+    pub fn list_at(&self, memory: &mut ArgMemory, place: Place) -> Result {
+        let list = memory.address(place);
+        // SAFETY: What the kernel writes goes from there on no further than to the memory's end.
+        check(unsafe { ioctl(self.fd.as_raw_fd(), KVM_GET_REG_LIST, list) }).map(drop)
+    }
+
+    /// A call with its structure where the kernel cannot read it.
+    pub fn call_nowhere(&self, call: Call) -> Result {
+        let request = match call {
+            Call::Get => KVM_GET_ONE_REG,
+            Call::Set => KVM_SET_ONE_REG,
+            Call::List => KVM_GET_REG_LIST,
+            Call::Init => KVM_ARM_VCPU_INIT,
+            Call::Finalize => KVM_ARM_VCPU_FINALIZE,
+        };
+        ioctl_number(&self.fd, request, 0).map(drop)
     }
 
     /// Sets an attribute of the vCPU, which is a number of at most 64 bits or nothing.
@@ -505,6 +753,22 @@ impl Vcpu {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// `KVM_GET_REG_LIST` as it is: the number goes in as `n`. Returns it as it came out too.
+    pub fn list_into(&self, buffer: &ListBuffer, n: u64) -> (Result, u64) {
+        let head = buffer.word(0);
+        head.store(n, Ordering::Relaxed);
+        // SAFETY: The kernel writes no further than the room in the buffer: behind it there is no
+        // memory to write to.
+        let ret = check(unsafe { ioctl(self.fd.as_raw_fd(), KVM_GET_REG_LIST, head.as_ptr()) });
+        (ret.map(drop), head.load(Ordering::Relaxed))
+    }
+
+    /// Says whether the vCPU is to run, `KVM_MP_STATE_*`.
+    pub fn set_mp_state(&self, mp_state: u32) -> Result {
+        let mut state = uapi::kvm_mp_state { mp_state };
+        ioctl_struct(&self.fd, KVM_SET_MP_STATE, &mut state).map(drop)
     }
 
     /// Reads a register.
@@ -542,13 +806,15 @@ impl Vcpu {
     pub fn run(&self) -> Result<u32> {
         ioctl_number(&self.fd, KVM_RUN, 0)?;
         let run = self.run.at.cast::<uapi::kvm_run>().as_ptr();
-        // SAFETY: The mapping begins with a `kvm_run`, and nobody writes it while the vCPU stands.
-        Ok(unsafe { (*run).exit_reason })
+        // SAFETY: The mapping begins with a `kvm_run`, and all accesses to it are atomic.
+        let reason = unsafe { AtomicU32::from_ptr(&raw mut (*run).exit_reason) };
+        Ok(reason.load(Ordering::Relaxed))
     }
 
     fn set_immediate_exit(&self, exit: u8) {
         let run = self.run.at.cast::<uapi::kvm_run>().as_ptr();
-        // SAFETY: As above; no reference into the mapping is ever kept.
-        unsafe { (*run).immediate_exit = exit };
+        // SAFETY: As above.
+        let flag = unsafe { AtomicU8::from_ptr(&raw mut (*run).immediate_exit) };
+        flag.store(exit, Ordering::Relaxed);
     }
 }

@@ -2,6 +2,9 @@
 
 //! The names of registers, for people.
 
+// Each program uses a part of it.
+#![allow(dead_code)]
+
 use crate::kvm::{uapi, RegId};
 
 /// The parts of a name: what comes before the number, the number, and what comes after.
