@@ -10,8 +10,8 @@
 
 #include "reg_list.h"
 
-#define REG_ID_SVCR		ARM64_SYS_REG(3, 3, 4, 2, 2)
-#define REG_ID_AA64PFR1_EL1	ARM64_SYS_REG(3, 0, 0, 4, 1)
+#define KVM_REG_SVCR			ARM64_SYS_REG(3, 3, 4, 2, 2)
+#define KVM_REG_ID_AA64PFR1_EL1		ARM64_SYS_REG(3, 0, 0, 4, 1)
 
 /*
  * The registers that others depend on, in the order in which they are to be
@@ -34,8 +34,8 @@
 static const u64 leaders[] = {
 	KVM_REG_ARM64_SVE_VLS,
 	KVM_REG_ARM64_SME_VLS,
-	REG_ID_SVCR,
-	REG_ID_AA64PFR1_EL1,
+	KVM_REG_SVCR,
+	KVM_REG_ID_AA64PFR1_EL1,
 	KVM_REG_ARM_TIMER_CNT,
 };
 

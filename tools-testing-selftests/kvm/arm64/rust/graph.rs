@@ -17,14 +17,14 @@ use std::{
 const HARMLESS: &[(&str, &str, &str)] = &[
     ("PSTATE", "Xn", "a 32-bit mode narrows them, and a saved one is narrow"),
     ("PSTATE", "PC", "a 32-bit mode narrows it, and a saved one is narrow"),
-    ("ID_AA64SMFR0_EL1", "FFR", "in streaming mode without FA64 there is none, and none in a saved list"),
+    ("ID_AA64SMFR0_EL1", "FFR", "no FA64, none in streaming mode, nor in a saved list"),
     ("PMCR_EL0", "PMINTEN*", "N says which bits there are, and a saved one has no others"),
     ("MDCR_EL2", "PM*", "HPMN hides bits outside of EL2, and a saved one has none of them"),
     ("PMINTENCLR_EL1", "PMINTENSET_EL1", "two names of one register"),
     ("PMCNTENCLR_EL0", "PMCNTENSET_EL0", "two names of one register"),
     ("PMOVSSET_EL0", "PMOVSCLR_EL0", "two names of one register"),
-    ("CNTPCT_EL0", "CNTVCT_EL0", "with EL2 there is one offset behind both, which CNTPCT_EL0 sets last"),
-    ("CNTVOFF_EL2", "CNTVCT_EL0", "with EL2 CNTVCT_EL0 is CNTPCT_EL0 less this, and both are restored"),
+    ("CNTPCT_EL0", "CNTVCT_EL0", "with EL2 both have one offset, which CNTPCT_EL0 sets last"),
+    ("CNTVOFF_EL2", "CNTVCT_EL0", "with EL2 it is CNTPCT_EL0 less this, and both are restored"),
 ];
 
 /// What depends on what.

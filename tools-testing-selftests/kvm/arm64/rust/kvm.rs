@@ -361,8 +361,8 @@ impl Kvm {
         ioctl_number(&self.0, KVM_CHECK_EXTENSION, capability.into())
     }
 
-    /// Makes a VM with `ipa_bits` for guest physical addresses. The fewer there are, the sooner the VM
-    /// is torn down, emulated above all.
+    /// Makes a VM with `ipa_bits` for guest physical addresses. The fewer there are, the sooner the
+    /// VM is torn down, emulated above all.
     pub fn create_vm(&self, ipa_bits: u8) -> Result<Vm> {
         let run_size = ioctl_number(&self.0, KVM_GET_VCPU_MMAP_SIZE, 0)? as usize;
         Ok(Vm {
@@ -461,8 +461,9 @@ pub enum Place {
     Kernel,
 }
 
-/// Memory for arguments of calls, and for all that can be wrong with their address: pages that can be
-/// read and written, a page that is not there, one that can be read alone, and one that is not there.
+/// Memory for arguments of calls, and for all that can be wrong with their address: pages that can
+/// be read and written, a page that is not there, one that can be read alone, and one that is not
+/// there.
 pub struct ArgMemory(Mapping);
 
 impl ArgMemory {

@@ -10,8 +10,8 @@
 //!   written, with several values: what is refused, accepted or read back otherwise than on a vCPU
 //!   without that one write depends on it as well. Each finding is an edge `first -> then`: when
 //!   `first` is written after `then`, or with another value, `then` is not what was written.
-//! - *Round trips.* A vCPU in a random state is saved, and restored into a new VM as the contract of
-//!   `KVM_CAP_ARM_REG_LIST_ORDER` says. Calls that fail and registers that do not read back are
+//! - *Round trips.* A vCPU in a random state is saved, and restored into a new VM as the contract
+//!   of `KVM_CAP_ARM_REG_LIST_ORDER` says. Calls that fail and registers that do not read back are
 //!   losses, also after both vCPUs have been made ready to run.
 //!
 //! An edge against the order of the list need not lose anything: often a saved value has already
@@ -84,6 +84,9 @@ const PTRAUTH: [u32; 2] = [
     uapi::KVM_ARM_VCPU_PTRAUTH_GENERIC,
 ];
 
+const EVERYTHING: [u32; 5] = [PSCI, PMU, SVE, PTRAUTH[0], PTRAUTH[1]];
+const EL2_AND_MORE: [u32; 5] = [EL2, PMU, SVE, PTRAUTH[0], PTRAUTH[1]];
+
 const MODE_EL1H: u64 = 0x3c5;
 const MODE_AA32_USR: u64 = 0x10;
 const MODE_AA32_SVC: u64 = 0x1d3;
@@ -91,7 +94,7 @@ const MODE_AA32_SVC: u64 = 0x1d3;
 #[rustfmt::skip]
 const KINDS: &[Kind] = &[
     Kind { name: "plain", quick: true, ..KIND },
-    Kind { name: "everything", features: &[PSCI, PMU, SVE, PTRAUTH[0], PTRAUTH[1]], quick: true, ..KIND },
+    Kind { name: "everything", features: &EVERYTHING, quick: true, ..KIND },
     Kind { name: "32-bit EL0", features: &[PMU], pstate: Some(MODE_AA32_USR), quick: true, ..KIND },
     Kind { name: "32-bit EL1", features: &[AARCH32, PMU], pstate: Some(MODE_AA32_SVC), ..KIND },
     Kind { name: "PMU", features: &[PMU], ..KIND },
@@ -107,7 +110,7 @@ const KINDS: &[Kind] = &[
     Kind { name: "SVE+SME, ZA", features: &[SVE, SME, PMU], svcr: 2, ..KIND },
     Kind { name: "SVE+SME, SM ZA", features: &[SVE, SME, PMU], svcr: 3, quick: true, ..KIND },
     Kind { name: "EL2", features: &[EL2], ..KIND },
-    Kind { name: "EL2, PMU", features: &[EL2, PMU, SVE, PTRAUTH[0], PTRAUTH[1]], quick: true, ..KIND },
+    Kind { name: "EL2, PMU", features: &EL2_AND_MORE, quick: true, ..KIND },
     Kind { name: "EL2, PMU, at EL1", features: &[EL2, PMU], pstate: Some(MODE_EL1H), ..KIND },
     Kind { name: "EL2 without E2H", features: &[EL2, E2H0, PMU], ..KIND },
 ];
@@ -130,8 +133,8 @@ const MENDED: &str =
 /// How far a counter can run on while this program looks elsewhere: a minute at 1 GHz.
 const RUN_ON: u64 = 1 << 36;
 
-/// The greatest vector lengths of the vCPUs of the first experiment, in units of 16 bytes: short ones,
-/// so that there are few rows of ZA, and not the same.
+/// The greatest vector lengths of the vCPUs of the first experiment, in units of 16 bytes: short
+/// ones, so that there are few rows of ZA, and not the same.
 const SHORT_VQS: [(RegId, u32); 2] = [(RegId::SVE_VLS, 4), (RegId::SME_VLS, 2)];
 
 /// The address space of the guests is the smallest there is.
@@ -378,8 +381,8 @@ impl Experiment {
         Ok(state)
     }
 
-    /// A vCPU in a given state: the spare one if it can be brought there, else a new one, which takes
-    /// much longer.
+    /// A vCPU in a given state: the spare one if it can be brought there, else a new one, which
+    /// takes much longer.
     fn fresh(&mut self, kind: &Kind, state: &State, running: &Running) -> Result<Machine> {
         // In an order that is right, whatever the one under test.
         let ordered = right_order(state);
@@ -421,8 +424,8 @@ impl Experiment {
         Ok(())
     }
 
-    /// Gives each register a random value that it takes. `lower`: also those that are choosy, such as
-    /// the ID registers, which can promise less.
+    /// Gives each register a random value that it takes. `lower`: also those that are choosy, such
+    /// as the ID registers, which can promise less.
     fn fill(&mut self, vcpu: &Vcpu, kind: &Kind, lower: bool) -> Result {
         if kind.svcr != 0 {
             vcpu.set(RegId::SVCR, &Value::from_u64(kind.svcr, 8))?;
