@@ -66,14 +66,15 @@ const WORKAROUND_2: RegId =
 const CNTPCT_EL0: RegId = RegId::sys(3, 3, 14, 0, 1);
 const ID_AA64MMFR3_EL1: RegId = RegId::sys(3, 0, 0, 7, 3);
 
+/// Some of the registers.
+type Which = fn(RegId) -> bool;
+
 /// Which registers have to come after which: all that is said of the order.
-const DEPENDENCIES: [(RegId, fn(RegId) -> bool); 6] = [
+const DEPENDENCIES: [(RegId, Which); 6] = [
     (RegId::SVE_VLS, is_sized),
     (RegId::SME_VLS, is_sized),
     (RegId::SVCR, is_sized),
-    (RegId::SVCR, |id| {
-        is_v(id) || id == FPSR || id == FPMR
-    }),
+    (RegId::SVCR, |id| is_v(id) || id == FPSR || id == FPMR),
     (ID_AA64PFR1_EL1, |id| id == WORKAROUND_2),
     (RegId::CNTVCT_EL0, |id| id == CNTPCT_EL0),
 ];
@@ -185,7 +186,13 @@ impl Kind {
         let vm = kvm.create_vm(IPA_BITS)?;
         let vcpu = vm.create_vcpu(0)?;
         vcpu.init(&vm, features)?;
-        let low = |id, there: bool| if there { vcpu.get(id).map(|v| v.low()) } else { Ok(0) };
+        let low = |id, there: bool| {
+            if there {
+                vcpu.get(id).map(|v| v.low())
+            } else {
+                Ok(0)
+            }
+        };
         let (sve, sme) = (has(SVE), has(SME));
         let (sve_vqs, sme_vqs) = (low(RegId::SVE_VLS, sve)?, low(RegId::SME_VLS, sme)?);
         let sctlr = low(RegId::sys(3, 0, 1, 0, 0), true)?;
@@ -236,7 +243,10 @@ impl Kind {
             };
             (class, number)
         };
-        let wrong = self.rest.windows(2).find(|two| place(&two[0]) >= place(&two[1]));
+        let wrong = self
+            .rest
+            .windows(2)
+            .find(|two| place(&two[0]) >= place(&two[1]));
         match wrong {
             Some(two) => Err(format!(
                 "{}: {:#x} is listed before {:#x}",
@@ -297,20 +307,24 @@ impl Kind {
     /// Whether a list is that of a vCPU in a known mode: nothing lost, nothing twice, nothing
     /// invented, and in order.
     pub fn check_list(&self, list: &[RegId], mode: Mode, guest: &Guest) -> Checked {
-        let (mut led, rest): (Vec<RegId>, Vec<RegId>) = list.iter().partition(|id| LEADERS.contains(id));
+        let (mut led, rest): (Vec<RegId>, Vec<RegId>) =
+            list.iter().partition(|id| LEADERS.contains(id));
         led.sort();
         let mut leaders: Vec<_> = self.leaders().collect();
         leaders.sort();
         if led != leaders {
             let led: Vec<_> = led.iter().map(|id| id.raw()).collect();
-            return Err(format!("of those that others depend on, it lists {led:#x?}"));
+            return Err(format!(
+                "of those that others depend on, it lists {led:#x?}"
+            ));
         }
 
         let expected = self.registers(mode, guest);
         if rest != expected {
             let same = rest.iter().zip(&expected).take_while(|(a, b)| a == b);
             let at = same.count();
-            let show = |id: Option<&RegId>| id.map_or("nothing".into(), |id| format!("{:#x}", id.raw()));
+            let show =
+                |id: Option<&RegId>| id.map_or("nothing".into(), |id| format!("{:#x}", id.raw()));
             return Err(format!(
                 "lists {} where {} comes next ({} ids, not {}) in {mode:?}",
                 show(rest.get(at)),
@@ -325,7 +339,12 @@ impl Kind {
     /// Whether a list is that of a vCPU with these lengths in any one mode.
     pub fn check_any_list(&self, list: &[RegId], lengths: Mode) -> Checked {
         let there = |id| list.contains(&id);
-        let seen = (there(vectors::z(0)), there(FFR), there(vectors::za(0)), there(ZT0));
+        let seen = (
+            there(vectors::z(0)),
+            there(FFR),
+            there(vectors::za(0)),
+            there(ZT0),
+        );
         for bits in 0..16 {
             let mode = Mode {
                 sm: self.sme && bits & 1 != 0,
@@ -338,7 +357,9 @@ impl Kind {
                 return self.check_list(list, mode, &Guest::of_list(list));
             }
         }
-        Err(format!("lists Z0, FFR, ZA.H[0], ZT0 {seen:?}, which no mode has together"))
+        Err(format!(
+            "lists Z0, FFR, ZA.H[0], ZT0 {seen:?}, which no mode has together"
+        ))
     }
 }
 
@@ -426,7 +447,10 @@ impl Outcomes {
             0 => "success".into(),
             bit => Errno(bit).to_string(),
         };
-        let names: Vec<_> = (0..64).filter(|bit| self.0 & 1 << bit != 0).map(name).collect();
+        let names: Vec<_> = (0..64)
+            .filter(|bit| self.0 & 1 << bit != 0)
+            .map(name)
+            .collect();
         names.join(" or ")
     }
 }
@@ -536,7 +560,15 @@ impl State<'_> {
             } else {
                 Outcomes::EINVAL.or(Outcomes::ENOENT)
             }
-        } else if id != slice_0 || !has_vector(id, Mode { za: sme, ..self.mode }) {
+        } else if id != slice_0
+            || !has_vector(
+                id,
+                Mode {
+                    za: sme,
+                    ..self.mode
+                },
+            )
+        {
             Outcomes::ENOENT
         } else if !self.finalized {
             Outcomes::EPERM

@@ -5,18 +5,20 @@
 //!
 //! Each thread has a VM of its own, of whose vCPUs everything is known, so that every outcome and
 //! every value is checked. All threads use a few VMs together, of which is checked what holds
-//! whatever the others do: the list is that of some mode, errors are documented, and what is read was
-//! written to that vCPU.
+//! whatever the others do: the list is that of some mode, errors are documented, and what is read
+//! was written to that vCPU.
 //!
 //! A check is made after each step that concerns it, but for those that take many calls: see
 //! [`LIST_EVERY`], [`SWEEP_EVERY`] and [`RESTORE_EVERY`].
+
+// The oldest compiler of the kernel has no is_multiple_of().
+#![allow(clippy::manual_is_multiple_of)]
 
 mod fuzz_model;
 #[allow(dead_code)]
 mod ktap;
 mod kvm;
 mod random;
-#[allow(dead_code)]
 mod vectors;
 
 use fuzz_model::{Access, Checked, Guest, Kind, Outcomes, State, IPA_BITS};
@@ -36,8 +38,8 @@ use std::{
     time::{Duration, Instant},
 };
 use vectors::{
-    is_v, is_vector_class, Mode, FPCR, FPMR, FPSR, FPSR_AFTER_SM, ID_AA64PFR1_EL1,
-    ID_AA64PFR2_EL1, ID_AA64SMFR0_EL1, SM, ZA,
+    is_v, is_vector_class, Mode, FPCR, FPMR, FPSR, FPSR_AFTER_SM, ID_AA64PFR1_EL1, ID_AA64PFR2_EL1,
+    ID_AA64SMFR0_EL1, SM, ZA,
 };
 
 /// After how many steps of a thread the list of a vCPU is checked, besides steps that list it.
@@ -68,21 +70,21 @@ const SHARED_PERCENT: usize = 20;
 /// What a step does, with its weight.
 #[rustfmt::skip]
 const STEPS: &[(usize, Step)] = &[
-    (24, Step::Get),
-    (24, Step::Set),
-    ( 6, Step::WriteBack),
-    ( 8, Step::StrangeGet),
-    ( 8, Step::StrangeSet),
-    (10, Step::List),
-    ( 6, Step::Svcr),
-    ( 4, Step::IdRegister),
-    ( 2, Step::Lengths),
-    ( 2, Step::Finalize),
-    ( 1, Step::Init),
-    ( 1, Step::InitOtherwise),
-    ( 3, Step::Load),
-    ( 2, Step::Run),
-    ( 1, Step::Nowhere),
+    (96, Step::Get),
+    (96, Step::Set),
+    (24, Step::WriteBack),
+    (32, Step::StrangeGet),
+    (32, Step::StrangeSet),
+    (40, Step::List),
+    (24, Step::Svcr),
+    (16, Step::IdRegister),
+    ( 8, Step::Lengths),
+    ( 8, Step::Finalize),
+    ( 1, Step::Init), // It resets all that is known.
+    ( 4, Step::InitOtherwise),
+    (12, Step::Load),
+    ( 8, Step::Run),
+    ( 4, Step::Nowhere),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -281,8 +283,8 @@ impl fmt::Display for Entry {
 /// How often each call gave which outcome, by the number of the error.
 type Counts = [[u64; 64]; DOCUMENTED.len()];
 
-/// Makes calls, and checks what each must keep whatever the vCPU is: documented errors, and memory of
-/// the caller as it was but for what the call says.
+/// Makes calls, and checks what each must keep whatever the vCPU is: documented errors, and memory
+/// of the caller as it was but for what the call says.
 struct Caller {
     memory: ArgMemory,
     step: u64,
@@ -309,7 +311,14 @@ impl Caller {
     }
 
     /// Notes a call.
-    fn note<T>(&mut self, who: Who, op: Op, argument: u64, place: Place, outcome: &Result<T>) -> Checked {
+    fn note<T>(
+        &mut self,
+        who: Who,
+        op: Op,
+        argument: u64,
+        place: Place,
+        outcome: &Result<T>,
+    ) -> Checked {
         let outcome = outcome.as_ref().map(drop).map_err(|&error| error);
         let number = outcome.map_or_else(|error| error.0, |()| 0);
         let slot = self.counts[op as usize].get_mut(number as usize);
@@ -348,8 +357,8 @@ impl Caller {
         self.memory.bytes_mut()[range].copy_from_slice(&bytes[..len]);
     }
 
-    /// Fills the memory around an argument again. Nothing but the first `written` bytes of it may have
-    /// been written.
+    /// Fills the memory around an argument again. Nothing but the first `written` bytes of it may
+    /// have been written.
     fn wipe(&mut self, place: Place, len: usize, written: usize) -> Checked {
         let whole = Self::range(place, len + AROUND);
         let argument = Self::range(place, written);
@@ -377,7 +386,9 @@ impl Caller {
         let read = outcome.map(|()| {
             let mut value = Value::zero(len.min(256));
             if range.len() == len && len <= 256 {
-                value.bytes_mut().copy_from_slice(&self.memory.bytes()[range]);
+                value
+                    .bytes_mut()
+                    .copy_from_slice(&self.memory.bytes()[range]);
             }
             value
         });
@@ -390,7 +401,14 @@ impl Caller {
         Ok(read)
     }
 
-    fn set(&mut self, who: Who, vcpu: &Vcpu, id: RegId, place: Place, value: &Value) -> Checked<Result> {
+    fn set(
+        &mut self,
+        who: Who,
+        vcpu: &Vcpu,
+        id: RegId,
+        place: Place,
+        value: &Value,
+    ) -> Checked<Result> {
         self.put(place, value.bytes());
         let outcome = vcpu.set_at(id, &mut self.memory, place);
         self.note(who, Op::Set, id.raw(), place, &outcome)?;
@@ -398,14 +416,23 @@ impl Caller {
         let len = value.bytes().len();
         let range = Self::range(place, len);
         if self.memory.bytes()[range.clone()] != value.bytes()[..range.len()] {
-            return Err(format!("a write of {:#x} changed the value in memory", id.raw()));
+            return Err(format!(
+                "a write of {:#x} changed the value in memory",
+                id.raw()
+            ));
         }
         self.wipe(place, len, len)?;
         Ok(outcome)
     }
 
     /// Returns the number as it came out, and the ids.
-    fn list(&mut self, who: Who, vcpu: &Vcpu, place: Place, n: u64) -> Checked<(Result<Vec<RegId>>, u64)> {
+    fn list(
+        &mut self,
+        who: Who,
+        vcpu: &Vcpu,
+        place: Place,
+        n: u64,
+    ) -> Checked<(Result<Vec<RegId>>, u64)> {
         const WORD: usize = size_of::<u64>();
         self.put(place, &n.to_le_bytes());
         let outcome = vcpu.list_at(&mut self.memory, place);
@@ -490,7 +517,12 @@ fn must<T>(expected: Outcomes, outcome: &Result<T>, what: impl FnOnce() -> Strin
     if expected.contain(outcome) {
         return Ok(());
     }
-    Err(format!("{} gives {}, not {}", what(), show(outcome), expected.names()))
+    Err(format!(
+        "{} gives {}, not {}",
+        what(),
+        show(outcome),
+        expected.names()
+    ))
 }
 
 /// A call that a check needs, and that has to work.
@@ -559,7 +591,8 @@ impl Owned {
         let (sm, za) = (svcr & SM != 0, svcr & ZA != 0);
         let is_array = |id: RegId| id.class() == uapi::KVM_REG_ARM64_SME;
         if sm != self.mode.sm {
-            self.values.retain(|&id, _| !is_v(id) && (!is_vector_class(id) || is_array(id)));
+            self.values
+                .retain(|&id, _| !is_v(id) && (!is_vector_class(id) || is_array(id)));
             self.values.insert(FPSR, Value::from_u64(FPSR_AFTER_SM, 4));
             self.values.insert(FPMR, Value::zero(8));
         }
@@ -660,7 +693,10 @@ impl<'a> Family<'a> {
         let key = (owned.mode, self.guest);
         if owned.listed.0 != Some(key) {
             owned.listed.1 = self.kind.leaders().collect();
-            owned.listed.1.extend(self.kind.registers(owned.mode, &self.guest));
+            owned
+                .listed
+                .1
+                .extend(self.kind.registers(owned.mode, &self.guest));
             owned.listed.0 = Some(key);
         }
         &owned.listed.1
@@ -738,7 +774,11 @@ impl<'a> World<'a> {
         Ok(Self {
             kvm,
             kinds,
-            shared: can_run.cycle().take(SHARED_VMS).map(vm).collect::<Result<_>>()?,
+            shared: can_run
+                .cycle()
+                .take(SHARED_VMS)
+                .map(vm)
+                .collect::<Result<_>>()?,
             steps: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             failed: AtomicBool::new(false),
         })
@@ -802,7 +842,9 @@ impl<'w, 'a> Thread<'w, 'a> {
     }
 
     fn choose_step(&mut self) -> Step {
-        let mut at = self.random.below(STEPS.iter().map(|(weight, _)| weight).sum());
+        let mut at = self
+            .random
+            .below(STEPS.iter().map(|(weight, _)| weight).sum());
         for &(weight, step) in STEPS {
             if at < weight {
                 return step;
@@ -889,7 +931,7 @@ impl<'w, 'a> Thread<'w, 'a> {
             // What a vCPU needs comes sooner than by chance.
             _ if !initialized && self.one_in(16) => Step::Init,
             _ if initialized && !fixed && self.one_in(8) => Step::Lengths,
-            _ if initialized && !fixed && self.one_in(16) => Step::Finalize,
+            _ if initialized && !fixed && self.one_in(32) => Step::Finalize,
             step => step,
         };
         match step {
@@ -1013,27 +1055,39 @@ impl<'w, 'a> Thread<'w, 'a> {
     /// A write of something that may be good, at a place that may be good.
     fn set_something(&mut self, n: usize, id: RegId) -> Checked {
         let place = self.choose_place(id.bytes());
-        let mut value = self.make_value(id);
+        let value = self.make_write(n, id);
+        self.set_at(n, id, place, value).map(drop)
+    }
+
+    /// What to write to a register, which it takes more often than not.
+    fn make_write(&mut self, n: usize, id: RegId) -> Value {
+        let value = self.make_value(id);
         let kind = self.family.kind;
+        let is_stored = STORED.iter().any(|(stored, _)| *stored == id);
+
         if id == RegId::SVCR && !self.one_in(8) {
-            value = Value::from_u64(value.low() & 3, 8);
-        } else if id.is_vls() && !self.one_in(4) {
-            let vqs = if id == RegId::SVE_VLS { kind.sve_vqs } else { kind.sme_vqs };
-            value = Value::from_u64(vqs & (2 << self.random.below(16)) - 1, 64);
+            Value::from_u64(value.low() & 3, 8)
+        } else if id.is_vls() && !self.one_in(8) {
+            let all = if id == RegId::SVE_VLS {
+                kind.sve_vqs
+            } else {
+                kind.sme_vqs
+            };
+            let vqs = all & ((2 << self.random.below(16)) - 1);
+            let wrong = u64::from(self.one_in(4)) << self.random.below(16);
+            Value::from_u64(vqs ^ wrong, id.bytes())
         } else if id == RegId::PSTATE {
-            value = Value::from_u64(self.choose(&[0x3c5, 0x3c4, 0x3c0, 0x10, 0x1d3, 7]), 8);
+            Value::from_u64(self.choose(&[0x3c5, 0x3c4, 0x3c0, 0x10, 0x1d3, 7]), 8)
         } else if kind.aarch32 && is_x(id) {
             // There are 32 bits of it. User mode lets user space write more to X15 and up, but what
             // the vCPU is restored to begins in another mode, which does not.
-            value = Value::from_u64(value.low() & u64::from(u32::MAX), id.bytes());
-        } else if !Owned::starts_as_zero(id) && id.bytes() <= 8 && !self.one_in(3) {
-            let is_stored = STORED.iter().any(|(stored, _)| *stored == id);
-            let now = self.family.vcpus[n].vcpu.get(id).map_or(0, |value| value.low());
-            if !is_stored {
-                value = Value::from_u64(self.vary(now), id.bytes());
-            }
+            Value::from_u64(value.low() & u64::from(u32::MAX), id.bytes())
+        } else if !Owned::starts_as_zero(id) && !is_stored && id.bytes() <= 8 && !self.one_in(3) {
+            let now = self.family.vcpus[n].vcpu.get(id);
+            Value::from_u64(self.vary(now.map_or(0, |now| now.low())), id.bytes())
+        } else {
+            value
         }
-        self.set_at(n, id, place, value).map(drop)
     }
 
     /// Writes a register of the thread's own vCPU, and notes what this does.
@@ -1045,7 +1099,11 @@ impl<'w, 'a> Thread<'w, 'a> {
         let kind = self.family.kind;
         let state = self.family.state(n);
         // What is past the vector length is not even read.
-        let len = if is_sized(id) { state.mode.bytes_of(id) } else { id.bytes() };
+        let len = if is_sized(id) {
+            state.mode.bytes_of(id)
+        } else {
+            id.bytes()
+        };
         let mut expected = state.expect(Access {
             id,
             write: true,
@@ -1070,7 +1128,9 @@ impl<'w, 'a> Thread<'w, 'a> {
 
         let owned = &mut self.family.vcpus[n];
         let outcome = self.caller.set(owned.who, &owned.vcpu, id, place, &value)?;
-        must(expected, &outcome, || format!("a write of {value} to {:#x}", id.raw()))?;
+        must(expected, &outcome, || {
+            format!("a write of {value} to {:#x}", id.raw())
+        })?;
         if outcome.is_ok() {
             works(owned.wrote(id, &value), "a read after a write")?;
             if is_id_register(id) {
@@ -1127,12 +1187,17 @@ impl<'w, 'a> Thread<'w, 'a> {
             Outcomes::OK
         };
         let (list, number) = self.caller.list(owned.who, &owned.vcpu, place, room)?;
-        must(expected, &list, || format!("a list with room for {room} of {count}"))?;
+        must(expected, &list, || {
+            format!("a list with room for {room} of {count}")
+        })?;
         if (list.is_ok() || expected == Outcomes::E2BIG) && number != count as u64 {
             return Err(format!("there are {number} registers, not {count}"));
         }
         match list {
-            Ok(list) => self.family.kind.check_list(&list, owned.mode, &self.family.guest),
+            Ok(list) => self
+                .family
+                .kind
+                .check_list(&list, owned.mode, &self.family.guest),
             Err(_) => Ok(()),
         }
     }
@@ -1151,7 +1216,9 @@ impl<'w, 'a> Thread<'w, 'a> {
         if list.len() as u64 != count {
             return Err(format!("a list has {} registers, not {count}", list.len()));
         }
-        self.family.kind.check_list(&list, owned.mode, &self.family.guest)
+        self.family
+            .kind
+            .check_list(&list, owned.mode, &self.family.guest)
     }
 
     /// Whether nothing has to be finalized any more.
@@ -1161,7 +1228,11 @@ impl<'w, 'a> Thread<'w, 'a> {
     }
 
     fn finalize(&mut self, n: usize) -> Checked {
-        let feature = if self.one_in(4) { self.random.number() as u32 } else { uapi::KVM_ARM_VCPU_SVE };
+        let feature = if self.one_in(4) {
+            self.random.number() as u32
+        } else {
+            uapi::KVM_ARM_VCPU_SVE
+        };
         let has_vectors = self.family.kind.sve || self.family.kind.sme;
         let owned = &mut self.family.vcpus[n];
         let expected = if !owned.initialized {
@@ -1201,7 +1272,7 @@ impl<'w, 'a> Thread<'w, 'a> {
         const SME_IN_EL2: u32 = 1 << uapi::KVM_ARM_VCPU_SME | 1 << uapi::KVM_ARM_VCPU_HAS_EL2;
 
         let other = self.choose_kind().features;
-        let unknown = KNOWN + 1 << self.random.below(21);
+        let unknown = (KNOWN + 1) << self.random.below(21);
         let word = 1 + self.random.below(6);
         let target = works(self.family.vm.target(), "KVM_ARM_PREFERRED_TARGET")?;
         // A VM whose features are not decided yet can have those of another kind.
@@ -1222,7 +1293,9 @@ impl<'w, 'a> Thread<'w, 'a> {
         features[word] = more;
         let owned = &self.family.vcpus[n];
         let outcome = self.caller.init(owned.who, &owned.vcpu, target, features)?;
-        must(expected, &outcome, || format!("init with features {features:x?} and target {target}"))
+        must(expected, &outcome, || {
+            format!("init with features {features:x?} and target {target}")
+        })
     }
 
     fn load(&mut self, n: usize) -> Checked {
@@ -1261,16 +1334,26 @@ impl<'w, 'a> Thread<'w, 'a> {
         }
 
         let place = Place::At(AROUND);
-        let argument = if guest == Guests::WriteSvcr { self.random.number() & 3 } else { self.random.number() };
+        let argument = if guest == Guests::WriteSvcr {
+            self.random.number() & 3
+        } else {
+            self.random.number()
+        };
         let needed = RUNNABLE.into_iter().chain([
             (SCTLR_EL1, kind.sctlr),
             (RegId::PC, entry(which)),
             (RegId::x(2), argument),
         ]);
         let mut saved = Vec::new();
-        for (id, value) in needed.filter(|(id, _)| self.family.state(n).has(*id)).collect::<Vec<_>>() {
+        for (id, value) in needed
+            .filter(|(id, _)| self.family.state(n).has(*id))
+            .collect::<Vec<_>>()
+        {
             let was = works(self.get_at(n, id, place)?, "a read before KVM_RUN")?;
-            works(self.set_at(n, id, place, Value::from_u64(value, 8))?, "a write before KVM_RUN")?;
+            works(
+                self.set_at(n, id, place, Value::from_u64(value, 8))?,
+                "a write before KVM_RUN",
+            )?;
             if id != RegId::PC && id != RegId::x(2) {
                 saved.push((id, was));
             }
@@ -1279,12 +1362,19 @@ impl<'w, 'a> Thread<'w, 'a> {
         let owned = &mut self.family.vcpus[n];
         works(self.caller.run(owned.who, &owned.vcpu)?, "KVM_RUN")?;
         // The store is complete only when the vCPU is entered again.
-        works(self.caller.load(owned.who, &owned.vcpu)?, "KVM_RUN after a store")?;
+        works(
+            self.caller.load(owned.who, &owned.vcpu)?,
+            "KVM_RUN after a store",
+        )?;
         let low = |value: Option<Value>| value.map_or(0, |value| value.low());
         match guest {
             Guests::Nothing => {}
             Guests::ReadVector => {
-                let vector = if owned.mode.has_z() { vectors::z(0) } else { vectors::v(0) };
+                let vector = if owned.mode.has_z() {
+                    vectors::z(0)
+                } else {
+                    vectors::v(0)
+                };
                 let value = low(owned.value(vector));
                 owned.values.insert(RegId::x(0), Value::from_u64(value, 8));
             }
@@ -1293,22 +1383,30 @@ impl<'w, 'a> Thread<'w, 'a> {
                 owned.values.insert(TPIDR_EL0, Value::from_u64(argument, 8));
             }
         }
-        owned.values.insert(RegId::x(1), Value::from_u64(NOWHERE, 8));
+        owned
+            .values
+            .insert(RegId::x(1), Value::from_u64(NOWHERE, 8));
         self.has_run()?;
 
         let pc = low(self.get_at(n, RegId::PC, place)?.ok());
         if pc != entry(which) + 4 * (begin.len() as u64 + 2) {
-            return Err(format!("the guest that starts at {:#x} stops at {pc:#x}", entry(which)));
+            return Err(format!(
+                "the guest that starts at {:#x} stops at {pc:#x}",
+                entry(which)
+            ));
         }
         if kind.sme {
             let svcr = low(self.get_at(n, RegId::SVCR, place)?.ok());
             let mode = self.family.vcpus[n].mode;
             if (svcr & SM != 0, svcr & ZA != 0) != (mode.sm, mode.za) {
-                return Err(format!("SVCR is {svcr} after the guest wrote {argument:#x} or nothing"));
+                return Err(format!(
+                    "SVCR is {svcr} after the guest wrote {argument:#x} or nothing"
+                ));
             }
         }
         for id in [RegId::x(0), RegId::x(1), TPIDR_EL0] {
-            self.get_at(n, id, place)?.map_or_else(|error| Err(error.to_string()), |_| Ok(()))?;
+            self.get_at(n, id, place)?
+                .map_or_else(|error| Err(error.to_string()), |_| Ok(()))?;
         }
         for (id, was) in saved.into_iter().rev() {
             works(self.set_at(n, id, place, was)?, "a write after KVM_RUN")?;
@@ -1342,13 +1440,15 @@ impl<'w, 'a> Thread<'w, 'a> {
         }
         for (id, error, why) in self.family.vcpus[n].mode.absent() {
             let read = self.get_at(n, id, Place::At(AROUND))?;
-            must(Outcomes::of(error), &read, || format!("a read of {:#x} ({why})", id.raw()))?;
+            must(Outcomes::of(error), &read, || {
+                format!("a read of {:#x} ({why})", id.raw())
+            })?;
         }
         Ok(())
     }
 
-    /// Restores all vCPUs into a new VM in the order of the list, and goes on with that one, or with
-    /// one of another kind.
+    /// Restores all vCPUs into a new VM in the order of the list, and goes on with that one, or
+    /// with one of another kind.
     fn restore(&mut self, first: bool) -> Checked {
         if !first {
             self.round_trip()?;
@@ -1357,7 +1457,7 @@ impl<'w, 'a> Thread<'w, 'a> {
             let kind = self.choose_kind();
             let vcpus = 1 + self.random.below(2);
             self.family = works(Family::new(self.world.kvm, kind, vcpus), "a new VM")?;
-            if !self.one_in(3) {
+            if self.one_in(2) {
                 (0..vcpus).try_for_each(|n| self.make_ready(n))?;
             }
         }
@@ -1371,27 +1471,49 @@ impl<'w, 'a> Thread<'w, 'a> {
         }
         if !self.is_finalized(n) {
             let owned = &mut self.family.vcpus[n];
-            let outcome = self.caller.finalize(owned.who, &owned.vcpu, uapi::KVM_ARM_VCPU_SVE)?;
+            let outcome = self
+                .caller
+                .finalize(owned.who, &owned.vcpu, uapi::KVM_ARM_VCPU_SVE)?;
             owned.finalized = true;
             works(outcome, "finalize")?;
         }
         Ok(())
     }
 
+    /// Writes to all registers, so that there is much to lose.
+    fn fill(&mut self, n: usize) -> Checked {
+        for id in self.family.registers(n).to_vec() {
+            if !id.is_vls() && id != RegId::SVCR {
+                let value = self.make_write(n, id);
+                let _ = self.set_at(n, id, Place::At(AROUND), value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn round_trip(&mut self) -> Checked {
         let count = self.family.vcpus.len();
-        (0..count).try_for_each(|n| self.make_ready(n))?;
+        for n in 0..count {
+            self.make_ready(n)?;
+            self.fill(n)?;
+        }
         let mut saved = Vec::new();
         for n in 0..count {
             let mut state = Vec::new();
             for id in works(self.family.vcpus[n].vcpu.list(), "a list")? {
-                let value = works(self.get_at(n, id, Place::At(AROUND))?, "a read of what is listed")?;
+                let value = works(
+                    self.get_at(n, id, Place::At(AROUND))?,
+                    "a read of what is listed",
+                )?;
                 state.push((id, value));
             }
             saved.push(state);
         }
 
-        let to = works(Family::new(self.world.kvm, self.family.kind, count), "a new VM")?;
+        let to = works(
+            Family::new(self.world.kvm, self.family.kind, count),
+            "a new VM",
+        )?;
         let from = std::mem::replace(&mut self.family, to);
         (0..count).try_for_each(|n| self.init(n))?;
         for (n, state) in saved.iter().enumerate() {
@@ -1402,10 +1524,16 @@ impl<'w, 'a> Thread<'w, 'a> {
             let old = &from.vcpus[n];
             self.family.vcpus[n].values.clone_from(&old.values);
             if self.family.vcpus[n].mode != old.mode {
-                return Err(format!("restored to {:?}, was {:?}", self.family.vcpus[n].mode, old.mode));
+                return Err(format!(
+                    "restored to {:?}, was {:?}",
+                    self.family.vcpus[n].mode, old.mode
+                ));
             }
             for (id, was) in state {
-                let is = works(self.get_at(n, *id, Place::At(AROUND))?, "a read of what was saved")?;
+                let is = works(
+                    self.get_at(n, *id, Place::At(AROUND))?,
+                    "a read of what was saved",
+                )?;
                 let now = || old.vcpu.get(*id).unwrap_or(*was);
                 if !is_same(*id, was, &is, now) {
                     return Err(format!("{:#x} is {is} when restored, was {was}", id.raw()));
@@ -1419,12 +1547,17 @@ impl<'w, 'a> Thread<'w, 'a> {
     fn write_state(&mut self, n: usize, state: &[(RegId, Value)]) -> Checked {
         let (lengths, rest): (Vec<_>, Vec<_>) = state.iter().partition(|(id, _)| id.is_vls());
         for (id, value) in lengths {
-            works(self.set_at(n, id, Place::At(AROUND), value)?, "a write of vector lengths")?;
+            works(
+                self.set_at(n, id, Place::At(AROUND), value)?,
+                "a write of vector lengths",
+            )?;
         }
         self.make_ready(n)?;
         for (id, value) in rest {
             let outcome = self.set_at(n, id, Place::At(AROUND), value)?;
-            must(Outcomes::OK, &outcome, || format!("the restore of {:#x} to {value}", id.raw()))?;
+            must(Outcomes::OK, &outcome, || {
+                format!("the restore of {:#x} to {value}", id.raw())
+            })?;
         }
         Ok(())
     }
@@ -1437,9 +1570,14 @@ impl<'w, 'a> Thread<'w, 'a> {
             kind = &self.world.kinds[0];
         }
         let finalize = self.one_in(2);
-        let new = Arc::new(works(Shared::new(self.world.kvm, kind, finalize), "a new VM")?);
+        let new = Arc::new(works(
+            Shared::new(self.world.kvm, kind, finalize),
+            "a new VM",
+        )?);
         // The old one goes when nobody has it in use, which takes its time.
-        let old = self.world.with(which, |slot| std::mem::replace(slot, new))?;
+        let old = self
+            .world
+            .with(which, |slot| std::mem::replace(slot, new))?;
         drop(old);
         Ok(())
     }
@@ -1457,7 +1595,10 @@ impl<'w, 'a> Thread<'w, 'a> {
         let step = self.choose_step();
         match step {
             Step::List => self.shared_list(&shared, who, n),
-            Step::Finalize => self.caller.finalize(who, vcpu, uapi::KVM_ARM_VCPU_SVE).map(drop),
+            Step::Finalize => self
+                .caller
+                .finalize(who, vcpu, uapi::KVM_ARM_VCPU_SVE)
+                .map(drop),
             Step::Init | Step::InitOtherwise => {
                 let target = works(shared.vm.target(), "KVM_ARM_PREFERRED_TARGET")?;
                 let features = [shared.kind.features, 0, 0, 0, 0, 0, 0];
@@ -1474,7 +1615,7 @@ impl<'w, 'a> Thread<'w, 'a> {
                 let id = self.choose(&[RegId::SVE_VLS, RegId::SME_VLS]);
                 let (sve, sme) = (shared.kind.sve_vqs, shared.kind.sme_vqs);
                 let vqs = if id == RegId::SVE_VLS { sve } else { sme };
-                let value = Value::from_u64(vqs & (2 << self.random.below(16)) - 1, 64);
+                let value = Value::from_u64(vqs & ((2 << self.random.below(16)) - 1), 64);
                 self.shared_set(&shared, who, n, id, place, value)
             }
             Step::Get | Step::StrangeGet | Step::WriteBack => {
@@ -1530,10 +1671,21 @@ impl<'w, 'a> Thread<'w, 'a> {
             uapi::KVM_REG_ARM_CORE => Outcomes::ENOENT.or(Outcomes::EINVAL),
             _ => ACCESS.without(Outcomes::EFAULT).without(Outcomes::ENOEXEC),
         };
-        errors.or(if fault { Outcomes::EFAULT } else { Outcomes::OK })
+        errors.or(if fault {
+            Outcomes::EFAULT
+        } else {
+            Outcomes::OK
+        })
     }
 
-    fn shared_get(&mut self, shared: &Shared, who: Who, n: usize, id: RegId, place: Place) -> Checked<Result<Value>> {
+    fn shared_get(
+        &mut self,
+        shared: &Shared,
+        who: Who,
+        n: usize,
+        id: RegId,
+        place: Place,
+    ) -> Checked<Result<Value>> {
         let read = self.caller.get(who, &shared.vcpus[n], id, place)?;
         let fault = ArgMemory::faults(place, id.bytes(), true);
         must(Self::expect_shared(id, fault), &read, || {
@@ -1554,12 +1706,21 @@ impl<'w, 'a> Thread<'w, 'a> {
         Ok(read)
     }
 
-    fn shared_set(&mut self, shared: &Shared, who: Who, n: usize, id: RegId, place: Place, value: Value) -> Checked {
+    fn shared_set(
+        &mut self,
+        shared: &Shared,
+        who: Who,
+        n: usize,
+        id: RegId,
+        place: Place,
+        value: Value,
+    ) -> Checked {
         if place == Place::At(ArgMemory::READ_ONLY) {
             return Ok(());
         }
         let outcome = self.caller.set(who, &shared.vcpus[n], id, place, &value)?;
-        // The kernel reads 8 bytes by an id that is not one, and of a vector no more than its length.
+        // The kernel reads 8 bytes by an id that is not one, and of a vector no more than its
+        // length.
         let whole = ArgMemory::faults(place, id.bytes(), false);
         let first = ArgMemory::faults(place, 8, false);
         let mut expected = Self::expect_shared(id, whole);
@@ -1579,7 +1740,13 @@ impl<'w, 'a> Thread<'w, 'a> {
         match list {
             Ok(list) => {
                 // The lengths are fixed by now.
-                let vqs = |id, there: bool| if there { vcpu.get(id).map(|v| v.low()) } else { Ok(0) };
+                let vqs = |id, there: bool| {
+                    if there {
+                        vcpu.get(id).map(|v| v.low())
+                    } else {
+                        Ok(0)
+                    }
+                };
                 let vl = works(vqs(RegId::SVE_VLS, shared.kind.sve), "a read of SVE_VLS")?;
                 let svl = works(vqs(RegId::SME_VLS, shared.kind.sme), "a read of SME_VLS")?;
                 let lengths = Mode {
@@ -1589,15 +1756,16 @@ impl<'w, 'a> Thread<'w, 'a> {
                 };
                 shared.kind.check_any_list(&list, lengths)
             }
-            Err(Errno::E2BIG) if number <= room => {
-                Err(format!("there is no room for {number} registers where {room} fit"))
-            }
+            Err(Errno::E2BIG) if number <= room => Err(format!(
+                "there is no room for {number} registers where {room} fit"
+            )),
             Err(_) => Ok(()),
         }
     }
 }
 
-/// Whether `KVM_REG_ARM64_*_VLS` takes a set of vector lengths: those of the host up to some maximum.
+/// Whether `KVM_REG_ARM64_*_VLS` takes a set of vector lengths: those of the host up to some
+/// maximum.
 fn is_set_of_lengths(value: &Value, all: u64) -> bool {
     let vqs = value.low();
     let up_to = u64::MAX.checked_shr(vqs.leading_zeros()).unwrap_or(0);
@@ -1663,7 +1831,8 @@ impl Options {
     }
 
     fn chosen(&self) -> Vec<u64> {
-        self.only.map_or_else(|| (0..self.threads).collect(), |only| vec![only])
+        self.only
+            .map_or_else(|| (0..self.threads).collect(), |only| vec![only])
     }
 
     /// The same sequence for the same seed and thread.
@@ -1692,7 +1861,10 @@ fn fuzz(world: &World, options: &Options, thread: u64) -> Report {
         }
     };
     let outcome = fuzzer.steps(options.random(thread), options.share());
-    if let (Err(what), false) = (&outcome, world.failed.swap(outcome.is_err(), Ordering::Relaxed)) {
+    if let (Err(what), false) = (
+        &outcome,
+        world.failed.swap(outcome.is_err(), Ordering::Relaxed),
+    ) {
         explain(&fuzzer, options, thread, what);
     }
     Report {
@@ -1710,7 +1882,10 @@ fn explain(fuzzer: &Thread, options: &Options, thread: u64, what: &str) {
         "# seed {:#x}, thread {thread}, step {}, own vCPUs: {}; the last calls:",
         options.seed, caller.step, kind.name
     );
-    caller.recent.iter().for_each(|entry| println!("#   {entry}"));
+    caller
+        .recent
+        .iter()
+        .for_each(|entry| println!("#   {entry}"));
     println!(
         "# again: reg_list_fuzz --seed {:#x} --steps {} --threads {} --thread {thread}",
         options.seed, options.steps, options.threads
@@ -1727,10 +1902,12 @@ fn fuzz_all(options: &Options) -> Checked<Vec<Report>> {
     let start = Instant::now();
 
     let reports = thread::scope(|scope| {
-        let spawn = |&thread: &u64| scope.spawn({
-            let world = &world;
-            move || fuzz(world, options, thread)
-        });
+        let spawn = |&thread: &u64| {
+            scope.spawn({
+                let world = &world;
+                move || fuzz(world, options, thread)
+            })
+        };
         let threads: Vec<_> = chosen.iter().map(spawn).collect();
         let mut next = REPORT_EVERY;
         let mut before = Vec::new();
@@ -1746,14 +1923,20 @@ fn fuzz_all(options: &Options) -> Checked<Vec<Report>> {
                 before = done;
             }
         }
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>()
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect::<Vec<_>>()
     });
     if reports.len() < chosen.len() {
         return Err("a thread broke off".into());
     }
     let steps: u64 = world.done().iter().sum();
     let seconds = start.elapsed().as_secs_f64();
-    println!("# {steps} steps in {seconds:.1} s, {:.0} a second", steps as f64 / seconds);
+    println!(
+        "# {steps} steps in {seconds:.1} s, {:.0} a second",
+        steps as f64 / seconds
+    );
     Ok(reports)
 }
 
@@ -1768,20 +1951,34 @@ fn reports(options: Options) -> Outcome<&'static [Report]> {
 fn sum(reports: &[Report]) -> Counts {
     let mut total = [[0; 64]; DOCUMENTED.len()];
     for report in reports {
-        for (all, one) in total.iter_mut().flatten().zip(report.counts.iter().flatten()) {
+        for (all, one) in total
+            .iter_mut()
+            .flatten()
+            .zip(report.counts.iter().flatten())
+        {
             *all += one;
         }
     }
     total
 }
 
-/// Prints how often each call gave each outcome that is documented. Most have to succeed, or the checks
-/// see little.
+/// Prints how often each call gave each outcome that is documented. Most have to succeed, or the
+/// checks see little.
 fn summary(counts: &Counts) -> Outcome {
     for (op, name, documented) in DOCUMENTED {
         let outcomes = (0..64).filter_map(|number| {
-            let outcome = if number == 0 { Ok(()) } else { Err(Errno(number)) };
-            let text = || format!("{} {}", show(&outcome), counts[op as usize][number as usize]);
+            let outcome = if number == 0 {
+                Ok(())
+            } else {
+                Err(Errno(number))
+            };
+            let text = || {
+                format!(
+                    "{} {}",
+                    show(&outcome),
+                    counts[op as usize][number as usize]
+                )
+            };
             documented.contain(&outcome).then(text)
         });
         println!("# {name}: {}", outcomes.collect::<Vec<_>>().join(", "));
