@@ -122,7 +122,7 @@ static void test_content(void)
 	struct kvm_reg_list *list = must_list(vcpu);
 
 	result(leaders_first(list), "what others depend on is first");
-	result(count_sve(list) == (has_sve() ? NR_SVE_REGS : 0), "number of SVE registers");
+	result(count_sve(list) == (has_sve() ? NR_SVE_REGS : 0), "number of vector registers");
 	result(no_duplicate(list), "no id twice");
 	result(usual_order(list), "all else in the usual order");
 	result(all_accessible(vcpu, list), "listed means accessible");
