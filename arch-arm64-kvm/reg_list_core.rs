@@ -124,54 +124,54 @@ enum Kind {
     Zt0,
 }
 
-/// The first register of each kind, in the kernel's own order.
-const KINDS: [(RegId, Kind); 7] = [
-    (id::SVE_VLS, Kind::SveVls),
-    (id::Z0, Kind::Z),
-    (id::P0, Kind::P),
-    (id::FFR, Kind::Ffr),
-    (id::SME_VLS, Kind::SmeVls),
-    (id::ZA0, Kind::Za),
-    (id::ZT0, Kind::Zt0),
+/// The first register of each kind and how many there can be, in the kernel's own order.
+const KINDS: [(Kind, RegId, u64); 7] = [
+    (Kind::SveVls, id::SVE_VLS, 1),
+    (Kind::Z, id::Z0, id::NUM_ZREGS),
+    (Kind::P, id::P0, id::NUM_PREGS),
+    (Kind::Ffr, id::FFR, 1),
+    (Kind::SmeVls, id::SME_VLS, 1),
+    (Kind::Za, id::ZA0, id::MAX_ZA_ROWS),
+    (Kind::Zt0, id::ZT0, 1),
 ];
 
 impl VecState {
-    /// How many registers of a kind a vCPU in this state has.
+    /// How many registers of a kind a vCPU in this state has, of as many as there can be.
     ///
     /// What there is in which mode: "Register ids" of the SVE and SME registers in
     /// `Documentation/virt/kvm/api.rst`, section 4.68. Everything of SME counts only with SME.
-    fn count(self, kind: Kind) -> u64 {
+    fn count(self, kind: Kind, most: u64) -> u64 {
         let streaming = self.sme && self.sm;
-        let (present, count) = match kind {
-            Kind::SveVls => (self.sve, 1),
-            Kind::Z => (self.sve || streaming, id::NUM_ZREGS),
-            Kind::P => (self.sve || streaming, id::NUM_PREGS),
-            Kind::Ffr if streaming => (self.fa64, 1),
-            Kind::Ffr => (self.sve, 1),
-            Kind::SmeVls => (self.sme, 1),
-            Kind::Za => (self.sme && self.za, self.svl as u64),
-            Kind::Zt0 => (self.sme && self.za && self.sme2, 1),
+        let present = match kind {
+            Kind::SveVls => self.sve,
+            Kind::Z | Kind::P => self.sve || streaming,
+            Kind::Ffr if streaming => self.fa64,
+            Kind::Ffr => self.sve,
+            Kind::SmeVls => self.sme,
+            Kind::Za => self.sme && self.za,
+            Kind::Zt0 => self.sme && self.za && self.sme2,
         };
 
-        if present {
-            count
-        } else {
-            0
+        match kind {
+            _ if !present => 0,
+            Kind::Za => self.svl as u64,
+            _ => most,
         }
     }
 
     /// The vector registers of a vCPU in this state, in the kernel's own order.
     pub fn registers(self) -> impl Iterator<Item = RegId> {
-        KINDS
-            .into_iter()
-            .flat_map(move |(first, kind)| (0..self.count(kind)).map(move |n| id::nth(first, n)))
+        KINDS.into_iter().flat_map(move |(kind, first, most)| {
+            (0..self.count(kind, most)).map(move |n| id::nth(first, n))
+        })
     }
 
     /// Whether `id` is one of [`Self::registers`].
     pub fn has(self, id: RegId) -> bool {
-        KINDS
-            .iter()
-            .any(|&(first, kind)| id::is_one_of(id, first, self.count(kind)))
+        // Of the conditions only the one of its own kind is looked at.
+        KINDS.iter().any(|&(kind, first, most)| {
+            id::is_one_of(id, first, most) && id::is_one_of(id, first, self.count(kind, most))
+        })
     }
 }
 
