@@ -282,9 +282,10 @@ fn old_order(state: &mut State) {
         return;
     };
     let svcr = state.remove(at);
+    // CNTVCT_EL0 is at the head too.
     let place = state
         .iter()
-        .position(|&(id, _)| id.class() == svcr.0.class() && id > svcr.0)
+        .position(|&(id, _)| id.class() == svcr.0.class() && id > svcr.0 && id != RegId::CNTVCT_EL0)
         .unwrap_or(state.len());
     state.insert(place, svcr);
 }

@@ -164,6 +164,18 @@ const STORED: [(RegId, u64); 8] = [
     (RegId::sys(3, 3, 13, 0, 5),  u64::MAX),              // TPIDR2_EL0
 ];
 
+/// Fields of ID registers that decide about other registers.
+const ID_FIELDS: [(RegId, u32); 8] = [
+    (ID_AA64PFR1_EL1, 4),            // SSBS
+    (ID_AA64PFR1_EL1, 24),           // SME
+    (ID_AA64PFR2_EL1, 32),           // FPMR
+    (ID_AA64SMFR0_EL1, 60),          // FA64
+    (RegId::sys(3, 0, 0, 7, 3), 0),  // ID_AA64MMFR3_EL1: TCRX
+    (RegId::sys(3, 0, 0, 7, 3), 4),  // SCTLRX
+    (RegId::sys(3, 0, 0, 7, 3), 8),  // S1PIE
+    (RegId::sys(3, 0, 0, 7, 3), 16), // S1POE
+];
+
 const TPIDR_EL0: RegId = RegId::sys(3, 3, 13, 0, 2);
 const SCTLR_EL1: RegId = RegId::sys(3, 0, 1, 0, 0);
 
@@ -653,6 +665,8 @@ fn is_x(id: RegId) -> bool {
 struct Family<'a> {
     kind: &'a Kind,
     guest: Guest,
+    /// A run fixes the ID registers, so that some VMs do without.
+    may_run: bool,
     ran: bool,
     vcpus: Vec<Owned>,
     vm: Vm,
@@ -669,6 +683,7 @@ impl<'a> Family<'a> {
         Ok(Self {
             kind,
             guest: Guest::default(),
+            may_run: false,
             ran: false,
             vcpus,
             vm,
@@ -719,12 +734,13 @@ impl<'a> Family<'a> {
 /// A VM that all threads use. Its vCPUs are initialized.
 struct Shared<'a> {
     kind: &'a Kind,
+    may_run: bool,
     vcpus: Vec<Vcpu>,
     vm: Vm,
 }
 
 impl<'a> Shared<'a> {
-    fn new(kvm: &Kvm, kind: &'a Kind, finalize: bool) -> Result<Self> {
+    fn new(kvm: &Kvm, kind: &'a Kind, finalize: bool, may_run: bool) -> Result<Self> {
         let mut vm = kvm.create_vm(IPA_BITS)?;
         vm.add_code(0, &code())?;
         let vcpus = [vm.create_vcpu(0)?, vm.create_vcpu(1)?];
@@ -737,6 +753,7 @@ impl<'a> Shared<'a> {
         }
         Ok(Self {
             kind,
+            may_run,
             vcpus: vcpus.into(),
             vm,
         })
@@ -770,7 +787,7 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(kvm: &'a Kvm, kinds: &'a [Kind], threads: u64) -> Result<Self> {
         let can_run = kinds.iter().filter(|kind| !kind.aarch32);
-        let vm = |kind| Ok(Mutex::new(Arc::new(Shared::new(kvm, kind, true)?)));
+        let vm = |kind| Ok(Mutex::new(Arc::new(Shared::new(kvm, kind, true, true)?)));
         Ok(Self {
             kvm,
             kinds,
@@ -913,6 +930,10 @@ impl<'w, 'a> Thread<'w, 'a> {
         }
         match STORED.iter().find(|(stored, _)| *stored == id) {
             Some((_, bits)) => Value::from_u64(value.low() & bits, id.bytes()),
+            // Numbers of all magnitudes: a timer does not wait for great ones.
+            None if id.bytes() == 8 && self.one_in(4) => {
+                Value::from_u64(value.low() >> self.random.below(64), 8)
+            }
             None => value,
         }
     }
@@ -932,6 +953,7 @@ impl<'w, 'a> Thread<'w, 'a> {
             _ if !initialized && self.one_in(16) => Step::Init,
             _ if initialized && !fixed && self.one_in(8) => Step::Lengths,
             _ if initialized && !fixed && self.one_in(32) => Step::Finalize,
+            Step::Load | Step::Run if !self.family.may_run => Step::IdRegister,
             step => step,
         };
         match step {
@@ -959,15 +981,7 @@ impl<'w, 'a> Thread<'w, 'a> {
             }
             Step::List => self.list(n),
             Step::Svcr => self.set_something(n, RegId::SVCR),
-            Step::IdRegister => {
-                let id = self.choose(&[
-                    ID_AA64PFR1_EL1,
-                    ID_AA64PFR2_EL1,
-                    ID_AA64SMFR0_EL1,
-                    RegId::sys(3, 0, 0, 7, 3),
-                ]);
-                self.set_something(n, id)
-            }
+            Step::IdRegister => self.set_id_field(n),
             Step::Lengths => {
                 let id = self.choose(&[RegId::SVE_VLS, RegId::SME_VLS]);
                 self.set_something(n, id)
@@ -1057,6 +1071,20 @@ impl<'w, 'a> Thread<'w, 'a> {
         let place = self.choose_place(id.bytes());
         let value = self.make_write(n, id);
         self.set_at(n, id, place, value).map(drop)
+    }
+
+    /// A write of a field that shows or hides other registers.
+    fn set_id_field(&mut self, n: usize) -> Checked {
+        let (id, shift) = self.choose(&ID_FIELDS);
+        let now = self.family.vcpus[n].vcpu.get(id);
+        let value = self.make_field(now.map_or(0, |now| now.low()), shift);
+        self.set_at(n, id, Place::At(AROUND), value).map(drop)
+    }
+
+    /// A number with a field as it is without a feature, or with more or less of one.
+    fn make_field(&mut self, number: u64, shift: u32) -> Value {
+        let field: u64 = self.choose(&[0, 1, 2, 8]);
+        Value::from_u64(number & !(15 << shift) | field << shift, 8)
     }
 
     /// What to write to a register, which it takes more often than not.
@@ -1461,6 +1489,7 @@ impl<'w, 'a> Thread<'w, 'a> {
                 (0..vcpus).try_for_each(|n| self.make_ready(n))?;
             }
         }
+        self.family.may_run = self.one_in(2);
         Ok(())
     }
 
@@ -1496,6 +1525,9 @@ impl<'w, 'a> Thread<'w, 'a> {
         for n in 0..count {
             self.make_ready(n)?;
             self.fill(n)?;
+            if self.family.may_run {
+                self.load(n)?;
+            }
         }
         let mut saved = Vec::new();
         for n in 0..count {
@@ -1522,7 +1554,6 @@ impl<'w, 'a> Thread<'w, 'a> {
         works(self.family.read_guest(), "a read of the ID registers")?;
         for (n, state) in saved.iter().enumerate() {
             let old = &from.vcpus[n];
-            self.family.vcpus[n].values.clone_from(&old.values);
             if self.family.vcpus[n].mode != old.mode {
                 return Err(format!(
                     "restored to {:?}, was {:?}",
@@ -1569,9 +1600,9 @@ impl<'w, 'a> Thread<'w, 'a> {
         if kind.aarch32 {
             kind = &self.world.kinds[0];
         }
-        let finalize = self.one_in(2);
+        let (finalize, may_run) = (self.one_in(2), self.one_in(2));
         let new = Arc::new(works(
-            Shared::new(self.world.kvm, kind, finalize),
+            Shared::new(self.world.kvm, kind, finalize, may_run),
             "a new VM",
         )?);
         // The old one goes when nobody has it in use, which takes its time.
@@ -1592,7 +1623,10 @@ impl<'w, 'a> Thread<'w, 'a> {
             vcpu: 10 * which + n,
         };
         let place = Place::At(AROUND);
-        let step = self.choose_step();
+        let step = match self.choose_step() {
+            Step::Load | Step::Run if !shared.may_run => Step::IdRegister,
+            step => step,
+        };
         match step {
             Step::List => self.shared_list(&shared, who, n),
             Step::Finalize => self
@@ -1629,11 +1663,13 @@ impl<'w, 'a> Thread<'w, 'a> {
                     _ => Ok(()),
                 }
             }
-            Step::Set | Step::StrangeSet | Step::IdRegister => {
-                let id = match step {
-                    Step::IdRegister => self.choose(&[ID_AA64PFR1_EL1, ID_AA64SMFR0_EL1]),
-                    _ => self.choose_shared(&shared, step == Step::StrangeSet),
-                };
+            Step::IdRegister => {
+                let (id, shift) = self.choose(&ID_FIELDS);
+                let value = self.make_field(vcpu.get(id).map_or(0, |now| now.low()), shift);
+                self.shared_set(&shared, who, n, id, place, value)
+            }
+            Step::Set | Step::StrangeSet => {
+                let id = self.choose_shared(&shared, step == Step::StrangeSet);
                 if STEERING.contains(&id) {
                     return Ok(());
                 }
