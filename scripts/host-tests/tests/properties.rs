@@ -222,10 +222,7 @@ fn the_list_of_every_mode_is_safe() {
 
 #[test]
 fn a_vcpu_has_what_is_listed_and_nothing_else() {
-    let all: Vec<u64> = LEADERS
-        .into_iter()
-        .chain(dependents())
-        .collect();
+    let all: Vec<u64> = LEADERS.into_iter().chain(dependents()).collect();
     for state in modes() {
         let listed = expected(state);
         for &id in &all {
