@@ -319,7 +319,8 @@ const fn bucket(id: RegId) -> u64 {
     1 << (id.raw() % 64)
 }
 
-/// The buckets of the leaders. Most other ids are in none of these, which spares them the comparisons.
+/// The buckets of the leaders. Most other ids are in none of these, which spares them the
+/// comparisons.
 const LEADER_BUCKETS: u64 = {
     let mut buckets = 0;
     let mut i = 0;
