@@ -31,4 +31,11 @@ impl Random {
         value.bytes_mut().fill_with(|| self.number() as u8);
         value
     }
+
+    /// Keeps `n` of the values.
+    pub fn keep(&mut self, values: &mut Vec<Value>, n: usize) {
+        while values.len() > n {
+            values.swap_remove(self.below(values.len()));
+        }
+    }
 }

@@ -21,10 +21,12 @@
 mod graph;
 mod kvm;
 mod names;
+mod random;
 
 use graph::{Effect, Graph};
 use kvm::{uapi, Errno, Kvm, RegId, Result, Value, Vcpu, Vm};
 use names::{family, name};
+use random::Random;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fmt, fs,
@@ -161,36 +163,6 @@ const GUEST: &[u32] = &[
     0xb9000020, // str w0, [x1]
     0x14000000, // b .
 ];
-
-/// SplitMix64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn value(&mut self, len: usize) -> Value {
-        let mut value = Value::zero(len);
-        value.bytes_mut().fill_with(|| self.next() as u8);
-        value
-    }
-
-    /// Keeps `n` of the values.
-    fn keep(&mut self, values: &mut Vec<Value>, n: usize) {
-        while values.len() > n {
-            values.swap_remove(self.below(values.len()));
-        }
-    }
-}
 
 /// What is saved of a vCPU: its registers in the order of the list.
 type State = Vec<(RegId, Value)>;
