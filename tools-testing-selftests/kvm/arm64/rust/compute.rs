@@ -17,8 +17,6 @@ use crate::{
     vectors::{Mode, FFR, FPCR, FPMR, FPSR, NR_P, NR_Z, ZT0},
 };
 
-pub const TPIDR2_EL0: RegId = RegId::sys(3, 3, 13, 0, 5);
-
 /// What the guest has, in the word at [`FLAGS`].
 pub const HAS_SVE: u64 = 1 << 0;
 pub const HAS_SME: u64 = 1 << 1;
@@ -437,7 +435,7 @@ impl Image {
             FPSR => AT_FPSR,
             FPCR => AT_FPCR,
             FPMR => AT_FPMR,
-            TPIDR2_EL0 => AT_TPIDR2,
+            RegId::TPIDR2_EL0 => AT_TPIDR2,
             _ => {
                 let n = id.number() as usize;
                 match (id.class(), id.bytes()) {

@@ -60,10 +60,6 @@ pub const LEADERS: [RegId; 5] = [
     RegId::CNTVCT_EL0,
 ];
 
-/// `KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2`.
-const WORKAROUND_2: RegId =
-    RegId::new(uapi::KVM_REG_ARM64 | uapi::KVM_REG_SIZE_U64 | uapi::KVM_REG_ARM_FW as u64 | 2);
-const CNTPCT_EL0: RegId = RegId::sys(3, 3, 14, 0, 1);
 const ID_AA64MMFR3_EL1: RegId = RegId::sys(3, 0, 0, 7, 3);
 
 /// Some of the registers.
@@ -75,8 +71,8 @@ const DEPENDENCIES: [(RegId, Which); 6] = [
     (RegId::SME_VLS, is_sized),
     (RegId::SVCR, is_sized),
     (RegId::SVCR, |id| is_v(id) || id == FPSR || id == FPMR),
-    (ID_AA64PFR1_EL1, |id| id == WORKAROUND_2),
-    (RegId::CNTVCT_EL0, |id| id == CNTPCT_EL0),
+    (ID_AA64PFR1_EL1, |id| id == RegId::WORKAROUND_2),
+    (RegId::CNTVCT_EL0, |id| id == RegId::CNTPCT_EL0),
 ];
 
 /// A register whose size or presence the vector lengths and SVCR decide.

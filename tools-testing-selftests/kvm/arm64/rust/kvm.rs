@@ -217,6 +217,13 @@ impl RegId {
     pub const ID_AA64PFR1_EL1: Self = Self::sys(3, 0, 0, 4, 1);
     /// The virtual counter, `KVM_REG_ARM_TIMER_CNT`: its id is not that of its encoding.
     pub const CNTVCT_EL0: Self = Self::sys(3, 3, 14, 3, 2);
+    /// The physical counter.
+    pub const CNTPCT_EL0: Self = Self::sys(3, 3, 14, 0, 1);
+    /// A register of the guest that SME brings.
+    pub const TPIDR2_EL0: Self = Self::sys(3, 3, 13, 0, 5);
+    /// `KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2`: the firmware register that SSBS decides about.
+    pub const WORKAROUND_2: Self =
+        Self(uapi::KVM_REG_ARM64 | uapi::KVM_REG_SIZE_U64 | uapi::KVM_REG_ARM_FW as u64 | 2);
 
     /// An id as the kernel gives it.
     pub const fn new(id: u64) -> Self {

@@ -17,7 +17,7 @@ use ktap::{fail, skip, Case, Complaints, Outcome};
 use kvm::{uapi, Errno, Kvm, ListBuffer, RegId, Result, Value, Vcpu};
 use names::name;
 use random::Random;
-use state::{fill_vectors, lost, save, State, CNTPCT_EL0};
+use state::{fill_vectors, lost, save, State};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
@@ -36,12 +36,7 @@ use vectors::{
 
 const SEED: u64 = 20210;
 
-const TPIDR2_EL0: RegId = RegId::sys(3, 3, 13, 0, 5);
 const MPIDR_EL1: RegId = RegId::sys(3, 0, 0, 0, 5);
-
-/// The firmware register of the mitigation that SSBS is about.
-const SMCCC_ARCH_WORKAROUND_2: RegId =
-    RegId::new(uapi::KVM_REG_ARM64 | uapi::KVM_REG_SIZE_U64 | uapi::KVM_REG_ARM_FW as u64 | 2);
 
 /// What is listed besides the vector registers with SVE: ZCR_EL1.
 const WITH_SVE: [RegId; 1] = [RegId::sys(3, 0, 1, 2, 0)];
@@ -52,7 +47,7 @@ const WITH_SME: [RegId; 5] = [
     RegId::sys(3, 0, 1, 2, 4),
     RegId::sys(3, 0, 1, 2, 6),
     RegId::sys(3, 1, 0, 0, 6),
-    TPIDR2_EL0,
+    RegId::TPIDR2_EL0,
 ];
 
 /// With a PMU, besides PMEVCNTRn_EL0, PMEVTYPERn_EL0 and PMCCFILTR_EL0: op1, CRm and op2 of those
@@ -104,13 +99,13 @@ const DEPENDENCIES: [Dependency; 5] = [
     Dependency {
         of: |_| true,
         first: RegId::ID_AA64PFR1_EL1,
-        then: |id| id == SMCCC_ARCH_WORKAROUND_2,
+        then: |id| id == RegId::WORKAROUND_2,
         what: "ID_AA64PFR1_EL1.SSBS before SMCCC_ARCH_WORKAROUND_2",
     },
     Dependency {
         of: |_| true,
         first: RegId::CNTVCT_EL0,
-        then: |id| id == CNTPCT_EL0,
+        then: |id| id == RegId::CNTPCT_EL0,
         what: "CNTVCT_EL0 before CNTPCT_EL0",
     },
 ];
@@ -639,7 +634,7 @@ fn svcr_effects(kvm: &Kvm, features: Features, from: u64, to: u64) -> Outcome {
         let machine = shape.machine(kvm, 1)?;
         let vcpu = &machine.vcpus[0];
         fill_vectors(vcpu, shape.mode(vcpu)?, &mut Random(seed))?;
-        vcpu.set(TPIDR2_EL0, &Value::from_u64(seed, 8))?;
+        vcpu.set(RegId::TPIDR2_EL0, &Value::from_u64(seed, 8))?;
 
         let mut mode = from;
         // What was there before must not come up again after the way back.

@@ -227,8 +227,8 @@ impl Guest {
         let mut state = fill_vectors(guest.vcpu(), guest.mode, &mut random)?;
         if guest.mode.sme {
             let value = random.value(8);
-            guest.vcpu().set(compute::TPIDR2_EL0, &value)?;
-            state.push((compute::TPIDR2_EL0, value));
+            guest.vcpu().set(RegId::TPIDR2_EL0, &value)?;
+            state.push((RegId::TPIDR2_EL0, value));
         }
         guest.image = Image::of_state(guest.mode, &state);
         Ok(guest)

@@ -15,15 +15,14 @@ use crate::{
 /// What is saved of a vCPU: its registers in the order of the list.
 pub type State = Vec<(RegId, Value)>;
 
-/// The physical counter, and the controls of the timers.
-pub const CNTPCT_EL0: RegId = RegId::sys(3, 3, 14, 0, 1);
+/// The controls of the timers.
 const CNTP_CTL_EL0: RegId = RegId::sys(3, 3, 14, 2, 1);
 const CNTV_CTL_EL0: RegId = RegId::sys(3, 3, 14, 3, 1);
 
 /// Bits that need not read back as they were saved, with the reason. All others must.
 const NOT_READ_BACK: [(RegId, u64, &str); 4] = [
     (RegId::CNTVCT_EL0, u64::MAX, "runs on"),
-    (CNTPCT_EL0, u64::MAX, "runs on"),
+    (RegId::CNTPCT_EL0, u64::MAX, "runs on"),
     (CNTV_CTL_EL0, 1 << 2, "ISTATUS follows from the counter"),
     (CNTP_CTL_EL0, 1 << 2, "ISTATUS follows from the counter"),
 ];
