@@ -34,18 +34,32 @@ static bool same_list(struct kvm_vcpu *vcpu, const struct kvm_reg_list *saved)
 	return same;
 }
 
-static void test_restore(void)
+/* Saves a vCPU, and restores it into another one. */
+static void restore_elsewhere(struct kvm_vcpu *from, const char *what)
 {
-	struct kvm_vcpu *from = create_vcpu(), *to = create_vcpu();
+	struct kvm_vcpu *to = create_vcpu();
 	struct reg_list_state state;
-	struct kvm_reg_list *list;
 	unsigned int errors, lost;
-	int written, expected;
 
-	finalize_vcpu(from);
-	list = must_list(from);
-	written = reg_list_fill(from->fd, list, SEED);
-	free(list);
+	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
+		    strerror(errno));
+
+	errors = reg_list_restore(to->fd, &state);
+	lost = reg_list_count_lost(to->fd, &state, print_lost);
+	ksft_print_msg("%s, %s: %llu registers, %u errors, %u lost\n", shape->name, what,
+		       state.list->n, errors, lost);
+	ksft_test_result(!errors && !lost && same_list(to, state.list), "%s, %s\n",
+			 shape->name, what);
+
+	reg_list_free(&state);
+	kvm_vm_free(to->vm);
+}
+
+static void fill(struct kvm_vcpu *vcpu)
+{
+	struct kvm_reg_list *list = must_list(vcpu);
+	int written = reg_list_fill(vcpu->fd, list, SEED);
+	int expected;
 
 	/*
 	 * At least X0 to X30, SP, PC, SP_EL1, ELR_EL1, FPSR, FPCR, and all of
@@ -54,19 +68,17 @@ static void test_restore(void)
 	expected = 37 + (has_sve() ? 49 : 32);
 	TEST_ASSERT(written >= expected, "%d registers filled, at least %d expected",
 		    written, expected);
+	free(list);
+}
 
-	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
-		    strerror(errno));
+static void test_restore(void)
+{
+	struct kvm_vcpu *from = create_vcpu();
 
-	errors = reg_list_restore(to->fd, &state);
-	lost = reg_list_count_lost(to->fd, &state, print_lost);
-	ksft_print_msg("%s: %llu registers, %d filled, %u errors, %u lost\n", shape->name,
-		       state.list->n, written, errors, lost);
-	ksft_test_result(!errors && !lost && same_list(to, state.list), "%s\n", shape->name);
-
-	reg_list_free(&state);
+	finalize_vcpu(from);
+	fill(from);
+	restore_elsewhere(from, "random values");
 	kvm_vm_free(from->vm);
-	kvm_vm_free(to->vm);
 }
 
 /*
@@ -76,36 +88,70 @@ static void test_restore(void)
 static void test_restore_without_ssbs(void)
 {
 	const u64 pfr1 = KVM_ARM64_SYS_REG(SYS_ID_AA64PFR1_EL1);
-	struct kvm_vcpu *from = create_vcpu(), *to = create_vcpu();
-	struct reg_list_state state;
-	unsigned int errors, lost;
+	struct kvm_vcpu *from = create_vcpu();
 	u64 features;
 
 	finalize_vcpu(from);
 	features = vcpu_get_reg(from, pfr1);
-	if (!SYS_FIELD_GET(ID_AA64PFR1_EL1, SSBS, features)) {
+	if (SYS_FIELD_GET(ID_AA64PFR1_EL1, SSBS, features)) {
+		vcpu_set_reg(from, pfr1, features & ~ID_AA64PFR1_EL1_SSBS_MASK);
+		restore_elsewhere(from, "without SSBS");
+	} else {
 		ksft_test_result_skip("%s: no SSBS on this host\n", shape->name);
-		goto free_vms;
+	}
+	kvm_vm_free(from->vm);
+}
+
+static bool is_id_register(u64 id)
+{
+	return id >= KVM_ARM64_SYS_REG(SYS_ID_PFR0_EL1) &&
+	       id <= KVM_ARM64_SYS_REG(sys_reg(3, 0, 0, 7, 7));
+}
+
+/* Lowers some fields of an ID register, as far as KVM takes it.  Returns how many. */
+static unsigned int lower_fields(struct kvm_vcpu *vcpu, u64 id, __u64 *seed)
+{
+	u64 value = vcpu_get_reg(vcpu, id), field, wanted;
+	unsigned int lowered = 0, shift;
+
+	for (shift = 0; shift < 64; shift += 4) {
+		field = value >> shift & 0xf;
+		wanted = value - (reg_list_random(seed) % (field + 1) << shift);
+		if (wanted == value || reg_list_set_one(vcpu->fd, id, &wanted))
+			continue;
+		value = wanted;
+		lowered++;
 	}
 
-	vcpu_set_reg(from, pfr1, features & ~ID_AA64PFR1_EL1_SSBS_MASK);
-	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
-		    strerror(errno));
+	return lowered;
+}
 
-	errors = reg_list_restore(to->fd, &state);
-	lost = reg_list_count_lost(to->fd, &state, print_lost);
-	ksft_test_result(!errors && !lost, "%s, without SSBS: %u errors, %u lost\n",
-			 shape->name, errors, lost);
-	reg_list_free(&state);
+/* A guest with fewer features than the host, as a VMM makes it for a pool of hosts. */
+static void test_restore_lowered(void)
+{
+	struct kvm_vcpu *from = create_vcpu();
+	__u64 seed = SEED + shape->features;
+	struct kvm_reg_list *list;
+	unsigned int lowered = 0;
+	u64 i;
 
-free_vms:
+	finalize_vcpu(from);
+	list = must_list(from);
+	for (i = 0; i < list->n; i++)
+		if (is_id_register(list->reg[i]))
+			lowered += lower_fields(from, list->reg[i], &seed);
+	free(list);
+
+	TEST_ASSERT(lowered >= 16, "only %u fields of ID registers were lowered", lowered);
+	fill(from);
+	restore_elsewhere(from, "ID registers lowered");
 	kvm_vm_free(from->vm);
-	kvm_vm_free(to->vm);
 }
 
 static const struct shape_test tests[] = {
 	{ test_restore,			1 },
 	{ test_restore_without_ssbs,	1 },
+	{ test_restore_lowered,		1 },
 };
 
 static struct kvm_vcpu *create_el2_vcpu(void)
