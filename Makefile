@@ -27,9 +27,10 @@ series: bench
 bench: kernels
 	@$(lab) scripts/bench
 
-# make fuzz [N=EXECUTIONS]: the Rust core, on this machine; 100 million take a quarter of an hour
+# make fuzz [N=EXECUTIONS] [WHAT=core|library]: the Rust core, or what reads the library's files, on this
+# machine; 100 million take a quarter of an hour
 fuzz:
-	@$(lab) scripts/fuzz $(N)
+	@$(lab) scripts/fuzz $(or $(N),100000000) $(WHAT)
 
 # make fuzz-kvm [N=STEPS] [SEED=S]: vCPUs on the debug kernel, random calls from several threads
 fuzz-kvm: kernels

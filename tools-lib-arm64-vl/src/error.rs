@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! What can go wrong, each with its reason.
+
+use std::{fmt, io};
+
+/// The result of what this crate does.
+pub type Result<T = ()> = std::result::Result<T, Error>;
+
+/// Why something was not done.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::{Error, Machine};
+///
+/// let error = Machine::from_json("{}").unwrap_err();
+/// assert!(matches!(error, Error::Format { .. }));
+/// assert!(error.to_string().starts_with("not a description of a host"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A number that is no vector length.
+    #[error("{0} bytes is no vector length: a multiple of 16 up to 8192 is")]
+    Length(u32),
+    /// A configuration that no vCPU has.
+    #[error("no vCPU is like this: {0}")]
+    Config(&'static str),
+    /// Text that is not what it should be.
+    #[error("not {what}: {reason}")]
+    Format {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Of another version than this crate can read.
+    #[error("{what} of version {found}: this program reads version {known}")]
+    Version {
+        /// What it is.
+        what: &'static str,
+        /// The version that it has.
+        found: u64,
+        /// The version that is understood.
+        known: u64,
+    },
+    /// There is nothing of the kind on this machine.
+    #[error("{0}")]
+    Missing(String),
+    /// The kernel refuses a call.
+    #[error("{call}: {error}")]
+    Kernel {
+        /// What was called, and for what.
+        call: String,
+        /// What it gave.
+        #[source]
+        error: io::Error,
+    },
+    /// The vCPU that a state is to be restored into is not like the one that was saved. Nothing has
+    /// been written.
+    #[error("the saved vCPU {saved}, the one to restore into {found}")]
+    Configuration {
+        /// What was saved.
+        saved: String,
+        /// What is there.
+        found: String,
+    },
+    /// A restore that is not whole: the vCPU must not run. All other registers are written.
+    #[error("{} of {} registers could not be restored, the first is {}", failed.len(), total, first(failed))]
+    Partial {
+        /// Which registers, and why.
+        failed: Vec<FailedWrite>,
+        /// How many there are in all.
+        total: usize,
+    },
+}
+
+/// A register that a vCPU has not taken.
+#[derive(Debug)]
+pub struct FailedWrite {
+    /// The id of the register.
+    pub id: u64,
+    /// What its write gave.
+    pub error: io::Error,
+}
+
+impl fmt::Display for FailedWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#018x}: {}", self.id, self.error)
+    }
+}
+
+fn first(failed: &[FailedWrite]) -> String {
+    failed.first().map(ToString::to_string).unwrap_or_default()
+}
+
+impl Error {
+    /// The error of a call, with the words for it.
+    pub(crate) fn kernel(call: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        Self::Kernel {
+            call: call.into(),
+            error: error.into(),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! The description of a host, as `vlmatrix --json` prints it.
+
+use crate::{saved::Header, Error, Host, Offer, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+const WHAT: &str = "a description of a host";
+const FORMAT: &str = "arm64-vl host";
+const VERSION: u64 = 1;
+
+/// What a host gives to processes and to vCPUs.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::Machine;
+///
+/// let machine = Machine::read()?;
+/// assert_eq!(Machine::from_json(&machine.to_json()?)?, machine);
+/// # Ok::<(), arm64_vl::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "File", into = "File")]
+pub struct Machine {
+    /// Its name among others.
+    pub name: String,
+    /// What a process has.
+    pub host: Host,
+    /// What a vCPU has, `None` where there is no KVM.
+    pub kvm: Option<Offer>,
+    /// What is not there, and why.
+    pub missing: Vec<String>,
+}
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    version: u64,
+    name: String,
+    host: Host,
+    kvm: Option<Offer>,
+    missing: Vec<String>,
+}
+
+impl TryFrom<File> for Machine {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        Header::new(file.format, file.version).is(WHAT, FORMAT, VERSION)?;
+        if let Some(offer) = file.kvm {
+            offer.config().check()?;
+        }
+        Ok(Self {
+            name: file.name,
+            host: file.host,
+            kvm: file.kvm,
+            missing: file.missing,
+        })
+    }
+}
+
+impl From<Machine> for File {
+    fn from(machine: Machine) -> Self {
+        Self {
+            format: FORMAT.into(),
+            version: VERSION,
+            name: machine.name,
+            host: machine.host,
+            kvm: machine.kvm,
+            missing: machine.missing,
+        }
+    }
+}
+
+impl Machine {
+    /// Describes this machine, under its host name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Host::read()`] and [`Offer::read()`]. That there is no KVM is none, but part of the
+    /// description.
+    pub fn read() -> Result<Self> {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let mut machine = Self::new(name.trim());
+        machine.host = Host::read()?;
+        match Offer::read() {
+            Ok(offer) => machine.kvm = Some(offer),
+            Err(Error::Missing(reason)) => machine.missing.push(reason),
+            Err(error) => return Err(error),
+        }
+
+        let mut lacks = |lacks: bool, what: &str| {
+            if lacks {
+                machine.missing.push(what.into());
+            }
+        };
+        let Host { sve, sme, .. } = machine.host;
+        lacks(sve.lengths.is_empty(), "no SVE for processes");
+        lacks(sme.lengths.is_empty(), "no SME for processes");
+        if let Some(offer) = machine.kvm {
+            lacks(offer.sve.is_empty(), "no SVE for vCPUs");
+            lacks(offer.sme.is_empty(), "no SME for vCPUs");
+        }
+        Ok(machine)
+    }
+
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            host: Host::default(),
+            kvm: None,
+            missing: Vec::new(),
+        }
+    }
+
+    /// Describes a machine by what its KVM gives.
+    pub fn with_offer(name: &str, offer: Offer) -> Self {
+        Self {
+            kvm: Some(offer),
+            ..Self::new(name)
+        }
+    }
+
+    /// Reads what [`Machine::to_json()`] has written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] for text that is something else, or that describes what no machine has;
+    /// [`Error::Version`] for another version.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Header::check(text, WHAT, FORMAT, VERSION)?;
+        serde_json::from_str(text).map_err(|error| Error::Format {
+            what: WHAT,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The description as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] if it cannot be written, which takes a want of memory.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map_err(|error| Error::Format {
+            what: WHAT,
+            reason: error.to_string(),
+        })
+    }
+}

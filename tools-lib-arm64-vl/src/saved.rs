@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! Save and restore of a vCPU's registers, right on every kernel.
+//!
+//! Where `KVM_CAP_ARM_REG_LIST_ORDER` is there, the kernel's list is in an order that can be
+//! written back. Where it is not, the registers that others depend on are put first here. Either
+//! way the order is part of what is saved, so a state that was saved on one kernel can be restored
+//! on the other.
+
+use crate::{
+    config::{bytes_of, ids},
+    Error, FailedWrite, Lengths, Result,
+};
+use kvm_bindings::{kvm_one_reg, KVMIO};
+use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+use std::{
+    collections::HashSet,
+    io,
+    marker::PhantomData,
+    os::fd::{AsRawFd, RawFd},
+};
+use vmm_sys_util::{
+    ioctl::{ioctl_with_mut_ptr, ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val},
+    ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr,
+};
+
+ioctl_io_nr!(KVM_CHECK_EXTENSION, KVMIO, 0x03);
+ioctl_iow_nr!(KVM_GET_ONE_REG, KVMIO, 0xab, kvm_one_reg);
+ioctl_iow_nr!(KVM_SET_ONE_REG, KVMIO, 0xac, kvm_one_reg);
+// The number counts the size of struct kvm_reg_list, which is that of its one fixed member.
+ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, u64);
+ioctl_iow_nr!(KVM_ARM_VCPU_FINALIZE, KVMIO, 0xc2, libc::c_int);
+
+/// `KVM_CAP_ARM_REG_LIST_ORDER`, of a number that upstream has not assigned yet.
+const KVM_CAP_ARM_REG_LIST_ORDER: libc::c_ulong = 253;
+/// `KVM_ARM_VCPU_SVE`, which is `KVM_ARM_VCPU_VEC`: one finalize for SVE and SME.
+const KVM_ARM_VCPU_VEC: libc::c_int = 4;
+
+/// The architecture in the id of a register: `KVM_REG_ARCH_MASK` and `KVM_REG_ARM64` of
+/// `linux/kvm.h`.
+const ARCH_MASK: u64 = 0xff << 56;
+const ARM64: u64 = 0x60 << 56;
+
+/// The registers that others depend on, in the order in which they are written:
+/// `Documentation/virt/kvm/arm/reg-list.rst`.
+const LEADERS: [u64; 5] = [
+    ids::SVE_VLS,
+    ids::SME_VLS,
+    ids::SVCR,
+    ids::ID_AA64PFR1_EL1,
+    ids::CNTVCT_EL0,
+];
+
+const WHAT: &str = "a saved vCPU";
+const FORMAT: &str = "arm64-vl vcpu";
+const VERSION: u64 = 1;
+
+/// Access to the registers of a vCPU. [`VcpuRef`] has it by KVM's ioctls.
+pub trait RegisterAccess {
+    /// The ids of all registers, however many there are: `KVM_GET_REG_LIST`.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    fn list(&self) -> io::Result<Vec<u64>>;
+
+    /// Reads a register. `value` is as long as the id says.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    fn get(&self, id: u64, value: &mut [u8]) -> io::Result<()>;
+
+    /// Writes a register. `value` is as long as the id says.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    fn set(&self, id: u64, value: &[u8]) -> io::Result<()>;
+
+    /// `KVM_ARM_VCPU_FINALIZE` of the vector state.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    fn finalize(&self) -> io::Result<()>;
+}
+
+/// A vCPU by its descriptor: `kvm_ioctls::VcpuFd`, or another program's own.
+///
+/// ```no_run
+/// use arm64_vl::{RegisterAccess, VcpuRef};
+///
+/// # fn example(vcpu: std::fs::File) -> std::io::Result<()> {
+/// let registers = VcpuRef::new(&vcpu).list()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+pub struct VcpuRef<'a> {
+    fd: RawFd,
+    vcpu: PhantomData<&'a ()>,
+}
+
+impl<'a> VcpuRef<'a> {
+    /// Borrows the descriptor.
+    pub fn new(vcpu: &'a impl AsRawFd) -> Self {
+        Self {
+            fd: vcpu.as_raw_fd(),
+            vcpu: PhantomData,
+        }
+    }
+}
+
+impl AsRawFd for VcpuRef<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+fn check(returned: libc::c_int) -> io::Result<()> {
+    if returned < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// A value has the length that its id says, or KVM would access memory behind it.
+fn check_length(id: u64, value: &[u8]) -> io::Result<()> {
+    if value.len() != bytes_of(id) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(())
+}
+
+impl RegisterAccess for VcpuRef<'_> {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        let mut list = vec![0u64];
+        loop {
+            list[0] = list.len() as u64 - 1;
+            // SAFETY: The kernel writes the number, and ids behind it if they fit: as many as the
+            // number said, which is the room that there is.
+            let done =
+                check(unsafe { ioctl_with_mut_ptr(self, KVM_GET_REG_LIST(), list.as_mut_ptr()) });
+            let count = list[0] as usize;
+            match done {
+                // The number can grow between two calls: another vCPU can change the VM.
+                Err(error) if error.raw_os_error() == Some(libc::E2BIG) => {
+                    list.resize(count + 1, 0)
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    list.truncate(count + 1);
+                    list.remove(0);
+                    return Ok(list);
+                }
+            }
+        }
+    }
+
+    fn get(&self, id: u64, value: &mut [u8]) -> io::Result<()> {
+        check_length(id, value)?;
+        let mut register = kvm_one_reg {
+            id,
+            addr: value.as_mut_ptr() as u64,
+        };
+        // SAFETY: The kernel writes as many bytes to the address as the id says, which `value` has.
+        check(unsafe { ioctl_with_mut_ref(self, KVM_GET_ONE_REG(), &mut register) })
+    }
+
+    fn set(&self, id: u64, value: &[u8]) -> io::Result<()> {
+        check_length(id, value)?;
+        let register = kvm_one_reg {
+            id,
+            addr: value.as_ptr() as u64,
+        };
+        // SAFETY: The kernel reads as many bytes from the address as the id says, which `value` has.
+        check(unsafe { ioctl_with_ref(self, KVM_SET_ONE_REG(), &register) })
+    }
+
+    fn finalize(&self) -> io::Result<()> {
+        // SAFETY: The kernel reads an int.
+        check(unsafe { ioctl_with_ref(self, KVM_ARM_VCPU_FINALIZE(), &KVM_ARM_VCPU_VEC) })
+    }
+}
+
+/// Whose order the registers of a vCPU are saved in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOrder {
+    /// The kernel's list, which is safe to restore.
+    Kernel,
+    /// This crate's: the kernel's does not say so.
+    Library,
+}
+
+impl ListOrder {
+    /// Asks `/dev/kvm`, or a VM, for `KVM_CAP_ARM_REG_LIST_ORDER`.
+    ///
+    /// ```
+    /// // A file that is not KVM's has no such capability.
+    /// let file = std::fs::File::open("/dev/null").unwrap();
+    /// assert_eq!(arm64_vl::ListOrder::of(&file), arm64_vl::ListOrder::Library);
+    /// ```
+    pub fn of(kvm: &impl AsRawFd) -> Self {
+        // SAFETY: The argument is a number.
+        let has = unsafe { ioctl_with_val(kvm, KVM_CHECK_EXTENSION(), KVM_CAP_ARM_REG_LIST_ORDER) };
+        if has > 0 {
+            Self::Kernel
+        } else {
+            Self::Library
+        }
+    }
+}
+
+/// The registers of a vCPU, in an order that is safe to restore. As JSON it is versioned, and checked
+/// when it is loaded.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::SavedVcpu;
+///
+/// let text = r#"{
+///     "format": "arm64-vl vcpu",
+///     "version": 1,
+///     "registers": [{ "id": "0x6030000000100042", "value": "c503000000000000" }]
+/// }"#;
+/// let saved = SavedVcpu::from_json(text)?;
+/// assert_eq!(saved.len(), 1);
+/// assert!(SavedVcpu::from_json(&text.replace("0x60", "0x20")).is_err(), "x86");
+/// # Ok::<(), arm64_vl::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "File", into = "File")]
+pub struct SavedVcpu {
+    registers: Vec<Saved>,
+}
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    version: u64,
+    registers: Vec<Saved>,
+}
+
+impl TryFrom<File> for SavedVcpu {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self> {
+        Header::new(file.format, file.version).is(WHAT, FORMAT, VERSION)?;
+        let saved = Self {
+            registers: file.registers,
+        };
+        saved
+            .check()
+            .map_err(|reason| Error::Format { what: WHAT, reason })?;
+        Ok(saved)
+    }
+}
+
+impl From<SavedVcpu> for File {
+    fn from(saved: SavedVcpu) -> Self {
+        Self {
+            format: FORMAT.into(),
+            version: VERSION,
+            registers: saved.registers,
+        }
+    }
+}
+
+/// A register and its value, the lowest byte first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    #[serde(serialize_with = "id_as_text", deserialize_with = "id_of_text")]
+    id: u64,
+    #[serde(serialize_with = "value_as_text", deserialize_with = "value_of_text")]
+    value: Vec<u8>,
+}
+
+fn id_as_text<S: Serializer>(id: &u64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:#018x}"))
+}
+
+fn id_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.strip_prefix("0x")
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .ok_or_else(|| de::Error::custom(format!("{text:?} is not the id of a register")))
+}
+
+fn value_as_text<S: Serializer>(
+    value: &[u8],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    serializer.serialize_str(&digits)
+}
+
+fn value_of_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| match *pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| de::Error::custom("a value is not pairs of hexadecimal digits"))
+}
+
+/// What a file of ours says of itself.
+#[derive(Deserialize)]
+pub(crate) struct Header {
+    format: String,
+    version: u64,
+}
+
+impl Header {
+    pub(crate) fn new(format: String, version: u64) -> Self {
+        Self { format, version }
+    }
+
+    /// Whether it is of this format and version.
+    pub(crate) fn is(&self, what: &'static str, format: &str, known: u64) -> Result {
+        if self.format != format {
+            let reason = format!("its format is {:?}", self.format);
+            return Err(Error::Format { what, reason });
+        }
+        if self.version != known {
+            let found = self.version;
+            return Err(Error::Version { what, found, known });
+        }
+        Ok(())
+    }
+
+    /// Whether `text` is, whatever else is in it: another version can have other members.
+    pub(crate) fn check(text: &str, what: &'static str, format: &str, known: u64) -> Result {
+        let header: Self = serde_json::from_str(text).map_err(|error| Error::Format {
+            what,
+            reason: error.to_string(),
+        })?;
+        header.is(what, format, known)
+    }
+}
+
+impl SavedVcpu {
+    /// Reads what [`SavedVcpu::to_json()`] has written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] for text that is something else: broken JSON, a register of another
+    /// architecture, one that is there twice or behind one that it depends on, a value that is not as
+    /// long as its register; [`Error::Version`] for another version.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Header::check(text, WHAT, FORMAT, VERSION)?;
+        serde_json::from_str(text).map_err(|error| Error::Format {
+            what: WHAT,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The state as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] if it cannot be written, which takes a want of memory.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::Format {
+            what: WHAT,
+            reason: error.to_string(),
+        })
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let mut seen = HashSet::new();
+        let mut leaders = true;
+        let mut last = 0;
+        for Saved { id, value } in &self.registers {
+            if id & ARCH_MASK != ARM64 {
+                return Err(format!("{id:#018x} is no register of arm64"));
+            }
+            if value.len() != bytes_of(*id) {
+                return Err(format!(
+                    "{id:#018x} has {} bytes, not {}",
+                    value.len(),
+                    bytes_of(*id)
+                ));
+            }
+            if !seen.insert(id) {
+                return Err(format!("{id:#018x} is there twice"));
+            }
+            match LEADERS.iter().position(|leader| leader == id) {
+                Some(place) if leaders && place >= last => last = place,
+                Some(_) => {
+                    return Err(format!(
+                        "{id:#018x} comes after registers that depend on it"
+                    ))
+                }
+                None => leaders = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many registers there are.
+    pub fn len(&self) -> usize {
+        self.registers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty()
+    }
+
+    /// The value of a register, the lowest byte first.
+    pub fn value(&self, id: u64) -> Option<&[u8]> {
+        let found = self.registers.iter().find(|saved| saved.id == id)?;
+        Some(&found.value)
+    }
+
+    /// The ids and values in the order in which they are restored.
+    pub fn registers(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.registers
+            .iter()
+            .map(|saved| (saved.id, &saved.value[..]))
+    }
+
+    /// The lengths in a `*_VLS` register.
+    fn lengths(&self, id: u64) -> Lengths {
+        let mut words = [0; 8];
+        let value = self.value(id).unwrap_or_default();
+        for (word, bytes) in words.iter_mut().zip(value.chunks_exact(8)) {
+            *word = bytes
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        Lengths::from_register(words)
+    }
+
+    /// The SVE lengths of the vCPU, [`Lengths::NONE`] if it has none.
+    pub fn sve(&self) -> Lengths {
+        self.lengths(ids::SVE_VLS)
+    }
+
+    /// The SME lengths of the vCPU, [`Lengths::NONE`] if it has none.
+    pub fn sme(&self) -> Lengths {
+        self.lengths(ids::SME_VLS)
+    }
+}
+
+/// Reads all registers of a vCPU.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with the register that cannot be read.
+///
+/// # Examples
+///
+/// ```no_run
+/// use arm64_vl::{restore, save, ListOrder, SavedVcpu, VcpuRef};
+///
+/// # fn example(kvm: std::fs::File, from: std::fs::File, to: std::fs::File) -> arm64_vl::Result {
+/// let saved = save(&VcpuRef::new(&from), ListOrder::of(&kvm))?;
+/// let text = saved.to_json()?;
+///
+/// // In another process, with a vCPU of the same features that is not finalized:
+/// restore(&VcpuRef::new(&to), &SavedVcpu::from_json(&text)?)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn save(vcpu: &impl RegisterAccess, order: ListOrder) -> Result<SavedVcpu> {
+    let mut list = vcpu
+        .list()
+        .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
+    if order == ListOrder::Library {
+        list.sort_by_key(|id| {
+            LEADERS
+                .iter()
+                .position(|leader| leader == id)
+                .unwrap_or(LEADERS.len())
+        });
+    }
+
+    let read = |id: u64| {
+        let mut value = vec![0; bytes_of(id)];
+        vcpu.get(id, &mut value)
+            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
+        Ok(Saved { id, value })
+    };
+    let registers = list.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(SavedVcpu { registers })
+}
+
+/// Writes all registers to a vCPU that has been initialized with the same features, and is not
+/// finalized if there are any. It is finalized then.
+///
+/// # Errors
+///
+/// [`Error::Configuration`] for a vCPU of other features or one that is finalized: nothing has been
+/// written. [`Error::Kernel`] when it does not take the vector lengths. [`Error::Partial`] names all
+/// registers that it did not take: the vCPU must not run.
+pub fn restore(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result {
+    let mut finalize = false;
+    for (id, name) in [(ids::SVE_VLS, "SVE"), (ids::SME_VLS, "SME")] {
+        let there = vcpu.get(id, &mut [0; 64]).is_ok();
+        let wanted = saved.value(id).is_some();
+        let has = |has| format!("has {}{name}", if has { "" } else { "no " });
+        if there != wanted {
+            return Err(Error::Configuration {
+                saved: has(wanted),
+                found: has(there),
+            });
+        }
+        finalize |= wanted;
+    }
+    if finalize && vcpu.list().is_ok() {
+        return Err(Error::Configuration {
+            saved: "has vector lengths that are fixed by finalize".into(),
+            found: "is finalized already".into(),
+        });
+    }
+
+    let (vls, rest): (Vec<_>, Vec<_>) = saved
+        .registers()
+        .partition(|(id, _)| [ids::SVE_VLS, ids::SME_VLS].contains(id));
+    for (id, value) in vls {
+        let name = if id == ids::SVE_VLS { "SVE" } else { "SME" };
+        vcpu.set(id, value).map_err(|error| {
+            Error::kernel(format!("{name} lengths of {}", saved.lengths(id)), error)
+        })?;
+    }
+    if finalize {
+        vcpu.finalize()
+            .map_err(|error| Error::kernel("KVM_ARM_VCPU_FINALIZE", error))?;
+    }
+
+    let write = |(id, value)| {
+        let error = vcpu.set(id, value).err()?;
+        Some(FailedWrite { id, error })
+    };
+    let failed: Vec<_> = rest.into_iter().filter_map(write).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Partial {
+        failed,
+        total: saved.len(),
+    })
+}
+
+/// The registers that do not read as they were saved. Counters go on meanwhile.
+///
+/// # Errors
+///
+/// [`Error::Kernel`] with the register that cannot be read.
+pub fn differences(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result<Vec<u64>> {
+    let mut differ = Vec::new();
+    for (id, was) in saved.registers() {
+        let mut is = vec![0; was.len()];
+        vcpu.get(id, &mut is)
+            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
+        if is != was {
+            differ.push(id);
+        }
+    }
+    Ok(differ)
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! The command: what it prints of given descriptions, and what a mistake gives.
+
+#![cfg(feature = "command")]
+
+use arm64_vl::{Lengths, Machine, Offer};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn vlmatrix(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vlmatrix"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A file of its own for each test.
+fn file(name: &str, content: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().into()
+}
+
+fn machine(name: &str, sve: &[u32], sme: &[u32]) -> String {
+    let lengths = |of: &[u32]| Lengths::new(of.iter().copied()).unwrap();
+    let offer = Offer {
+        sve: lengths(sve),
+        sme: lengths(sme),
+        ..Offer::default()
+    };
+    let json = Machine::with_offer(name, offer).to_json().unwrap();
+    file(&format!("{name}.json"), &json)
+}
+
+#[test]
+fn pool_says_why_a_wanted_vcpu_does_not_run() {
+    let a = machine("alpha", &[16, 32, 64], &[16, 32]);
+    let b = machine("beta", &[16, 32, 48, 64], &[]);
+    let common = vlmatrix(&["pool", &a, &b]);
+    assert!(common.status.success());
+    assert_eq!(text(&common.stdout), "runs on all: SVE 16 32; SME none\n");
+
+    let wanted = vlmatrix(&["pool", &a, &b, "--sve", "16,32,64", "--sme", "16"]);
+    assert_eq!(wanted.status.code(), Some(1));
+    assert_eq!(
+        text(&wanted.stdout),
+        "runs on all: SVE 16 32; SME none\n\
+         wanted:      SVE 16 32 64; SME 16\n    \
+         alpha: runs\n    \
+         beta: SVE vectors of 48 bytes cannot be hidden, no SME\n"
+    );
+
+    let json = vlmatrix(&["pool", &a, &b, "--json", "--sme", "32"]);
+    let answer: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(answer["pool"]["sve"], serde_json::json!([16, 32]));
+    assert_eq!(
+        answer["machines"][0]["why_not"],
+        serde_json::json!([{ "sme_cannot_hide": 16 }])
+    );
+}
+
+#[test]
+fn state_is_calculated_without_a_machine() {
+    let out = vlmatrix(&["state", "--sve", "16", "--sme", "64", "--sme2", "--fa64"]);
+    assert!(out.status.success());
+    // 32 Z of 256 bytes, 16 P and FFR of 32, two *_VLS of 64; of 64 bytes 64 rows; ZT0.
+    let (vectors, rows) = (32 * 256 + 17 * 32 + 2 * 64, 64 * 256 + 64);
+    let line = |name, registers, bytes, significant| {
+        format!("{name:<18}{registers:>10}{bytes:>10}{significant:>13}\n")
+    };
+    let expected = [
+        line("vectors SM 0 ZA 0", 51, vectors, 32 * 16 + 17 * 2 + 128),
+        line("vectors SM 1 ZA 0", 51, vectors, 32 * 64 + 17 * 8 + 128),
+        line(
+            "vectors SM 0 ZA 1",
+            116,
+            vectors + rows,
+            32 * 16 + 17 * 2 + 128 + 64 * 64 + 64,
+        ),
+        line(
+            "vectors SM 1 ZA 1",
+            116,
+            vectors + rows,
+            32 * 64 + 17 * 8 + 128 + 64 * 64 + 64,
+        ),
+    ];
+    for line in expected {
+        assert!(
+            text(&out.stdout).contains(&line),
+            "{line}is not in\n{}",
+            text(&out.stdout)
+        );
+    }
+}
+
+#[test]
+fn this_machine_is_described() {
+    let out = vlmatrix(&["--json"]);
+    let machine = Machine::from_json(text(&out.stdout)).unwrap();
+    assert!(machine.kvm.is_some() || !machine.missing.is_empty());
+    let out = vlmatrix(&[]);
+    assert!(out.status.success() && text(&out.stdout).contains("SVE   process"));
+    let out = vlmatrix(&["--svg"]);
+    assert!(text(&out.stdout).starts_with("<svg") && text(&out.stdout).ends_with("</svg>\n"));
+}
+
+#[test]
+fn mistake_gives_one_line() {
+    let broken = file("broken.json", "{");
+    let other = file("other.json", r#"{"format": "arm64-vl vcpu", "version": 1}"#);
+    let later = file(
+        "later.json",
+        r#"{"format": "arm64-vl host", "version": 2, "new": true}"#,
+    );
+    let pid_that_is_gone = i32::MAX.to_string();
+    for (args, wanted) in [
+        (
+            &["pool", "/nowhere.json"][..],
+            "/nowhere.json cannot be read: No such file",
+        ),
+        (
+            &["pool", &broken],
+            "not a description of a host: EOF while parsing",
+        ),
+        (&["pool", &other], "its format is \"arm64-vl vcpu\""),
+        (
+            &["pool", &later],
+            "of version 2: this program reads version 1",
+        ),
+        (&["state", "--sve", "20"], "20 bytes is no vector length"),
+        (
+            &["state", "--sme", "48"],
+            "the length of an SME vector is a power of two",
+        ),
+        (&["state", "--sve", "16", "--sme2"], "SME2 needs SME"),
+        (&["pid", &pid_that_is_gone], "No such process"),
+    ] {
+        let out = vlmatrix(args);
+        let error = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        assert!(
+            error.contains(wanted) && error.lines().count() == 1,
+            "{args:?}: {error}"
+        );
+        assert!(out.stdout.is_empty());
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! vCPUs for tests.
+
+use arm64_vl::{Config, RegisterAccess, Svcr, VcpuRef};
+use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_SVE};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+
+const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+const SME_VLS: u64 = 0x6060_0000_0017_fffe;
+const SVCR: u64 = 0x6030_0000_0013_da12;
+
+/// A vCPU, and the VM that goes with it.
+pub struct Vcpu {
+    vcpu: VcpuFd,
+    _vm: VmFd,
+}
+
+impl Vcpu {
+    /// With the features of a configuration, whose lengths are not written.
+    pub fn new(config: &Config) -> Self {
+        let vm = Kvm::new().unwrap().create_vm().unwrap();
+        let vcpu = vm.create_vcpu(0).unwrap();
+        let mut init = kvm_vcpu_init::default();
+        vm.get_preferred_target(&mut init).unwrap();
+        if !config.sve.is_empty() {
+            init.features[0] |= 1 << KVM_ARM_VCPU_SVE;
+        }
+        if !config.sme.is_empty() {
+            init.features[0] |= 1 << 10;
+        }
+        vcpu.vcpu_init(&init).unwrap();
+        Self { vcpu, _vm: vm }
+    }
+
+    /// With the lengths of a configuration, finalized.
+    pub fn finalized(config: &Config) -> Self {
+        let vcpu = Self::new(config);
+        for (id, lengths) in [(SVE_VLS, config.sve), (SME_VLS, config.sme)] {
+            if !lengths.is_empty() {
+                let value: Vec<_> = lengths
+                    .register()
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect();
+                vcpu.access().set(id, &value).unwrap();
+            }
+        }
+        if !config.sve.is_empty() || !config.sme.is_empty() {
+            vcpu.access().finalize().unwrap();
+        }
+        vcpu
+    }
+
+    /// Its registers.
+    pub fn access(&self) -> VcpuRef<'_> {
+        VcpuRef::new(&self.vcpu)
+    }
+}
+
+/// Brings a vCPU with SME into a mode.
+pub fn set_svcr(vcpu: &impl RegisterAccess, config: &Config, svcr: Svcr) {
+    if !config.sme.is_empty() {
+        vcpu.set(SVCR, &svcr.bits().to_le_bytes()).unwrap();
+    }
+}

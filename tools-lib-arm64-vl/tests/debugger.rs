@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! A process that goes in and out of streaming mode and ZA: what a debugger sees of it is what the
+//! process says of itself.
+
+#![cfg(target_arch = "aarch64")]
+
+use arm64_vl::{Error, Host, Presence, ThreadView};
+use std::{
+    arch::global_asm,
+    io,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+// What debuggee and debugger share: the word that the debugger writes, the mode that is wanted; what
+// the debuggee answers, the same word once it has done so; and what it reads of itself.
+const COMMAND: usize = 0;
+const MODE: usize = 1;
+const ANSWER: usize = 2;
+const SVCR: usize = 3;
+const SVL: usize = 4;
+const VL: usize = 5;
+const FEATURES: usize = 6;
+const TPIDR2: usize = 7;
+const WORDS: usize = 8;
+
+const HAS_SVE: u64 = 1;
+const HAS_SME: u64 = 2;
+
+global_asm!(
+    r"
+    .pushsection .text
+    .balign 4
+    .arch_extension sve
+    .arch_extension sme
+vl_debuggee:                            // X0: what is shared. No call, no system call: either would
+    ldr     x2, [x0, #48]               // leave streaming mode.
+1:  ldr     x3, [x0]
+    ldr     x4, [x0, #16]
+    cmp     x3, x4
+    b.eq    1b
+    tbz     x2, #1, 2f
+    ldr     x5, [x0, #8]
+    msr     S3_3_C4_C2_2, x5            // SVCR
+    isb
+    msr     S3_3_C13_C0_5, x3           // TPIDR2_EL0
+    mrs     x6, S3_3_C4_C2_2
+    str     x6, [x0, #24]
+    rdsvl   x6, #1
+    str     x6, [x0, #32]
+    mrs     x6, S3_3_C13_C0_5
+    str     x6, [x0, #56]
+    tbnz    x5, #0, 3f
+2:  tbz     x2, #0, 4f
+3:  rdvl    x6, #1                      // there with SVE, and in streaming mode
+    str     x6, [x0, #40]
+    dup     z0.b, w3
+    ptrue   p0.b
+4:  dmb     ish
+    str     x3, [x0, #16]
+    b       1b
+    .popsection
+    "
+);
+
+extern "C" {
+    fn vl_debuggee(shared: *const AtomicU64) -> !;
+}
+
+/// A child that does what it is told until this is dropped.
+struct Debuggee {
+    pid: i32,
+    shared: NonNull<AtomicU64>,
+    host: Host,
+}
+
+impl Debuggee {
+    /// Starts one with these vector lengths, 0 where there is no such feature.
+    fn start(host: Host, vl: u32, svl: u32) -> Self {
+        // SAFETY: A new mapping changes none that is there.
+        let shared = unsafe {
+            let (prot, flags) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            );
+            libc::mmap(std::ptr::null_mut(), WORDS * 8, prot, flags, -1, 0)
+        };
+        assert_ne!(shared, libc::MAP_FAILED);
+        let shared = NonNull::new(shared.cast::<AtomicU64>()).unwrap();
+        let features = u64::from(vl != 0) * HAS_SVE + u64::from(svl != 0) * HAS_SME;
+        // SAFETY: The mapping is as large, and nobody else has it yet.
+        unsafe { shared.add(FEATURES).as_ref() }.store(features, Ordering::Release);
+
+        // SAFETY: The child makes system calls alone before it enters the loop.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            // PR_SVE_SET_VL and PR_SME_SET_VL.
+            let die_with_debugger = (libc::PR_SET_PDEATHSIG, libc::SIGKILL as u32);
+            for (option, length) in [(50, vl), (63, svl), die_with_debugger] {
+                if length == 0 {
+                    continue;
+                }
+                // SAFETY: These change settings of this process alone.
+                let done = unsafe { libc::prctl(option, libc::c_ulong::from(length), 0, 0, 0) };
+                if done < 0 {
+                    // SAFETY: This ends the process at once.
+                    unsafe { libc::_exit(1) };
+                }
+            }
+            // SAFETY: The loop accesses what is shared, which is mapped for as long as the child is.
+            unsafe { vl_debuggee(shared.as_ptr()) };
+        }
+        assert!(pid > 0, "{}", io::Error::last_os_error());
+        Self { pid, shared, host }
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index < WORDS);
+        // SAFETY: The mapping has so many words, and is accessed by atomic operations alone.
+        unsafe { self.shared.add(index).as_ref() }
+    }
+
+    fn read(&self, index: usize) -> u64 {
+        self.word(index).load(Ordering::Acquire)
+    }
+
+    /// Has it go into a mode, and say so.
+    fn go(&self, command: u64, mode: u64) {
+        self.word(MODE).store(mode, Ordering::Release);
+        self.word(COMMAND).store(command, Ordering::Release);
+        while self.read(ANSWER) != command {
+            thread::yield_now();
+        }
+    }
+
+    fn check(&self, mode: u64, command: u64) {
+        let view = ThreadView::of(self.pid).unwrap();
+        let (sm, za) = (mode & 1 != 0, mode & 2 != 0);
+        let what = format!("mode {mode}: {view:?}");
+        assert_eq!(view.tid, self.pid);
+        assert_eq!(view.streaming, sm, "{what}");
+        assert_eq!(
+            view.sve.is_some(),
+            !self.host.sve.lengths.is_empty(),
+            "{what}"
+        );
+        assert_eq!(
+            view.ssve.is_some(),
+            !self.host.sme.lengths.is_empty(),
+            "{what}"
+        );
+        assert_eq!(view.zt_size, self.host.sme2.then_some(64), "{what}");
+
+        if let Some(sve) = view.sve {
+            assert_eq!(
+                Some(sve.greatest),
+                self.host.sve.lengths.greatest(),
+                "{what}"
+            );
+            if sm {
+                assert_eq!((sve.presence, sve.size), (Presence::Off, 16), "{what}");
+            } else {
+                assert_eq!(u64::from(sve.length), self.read(VL), "{what}");
+                assert_ne!(sve.presence, Presence::Off, "{what}");
+            }
+        }
+        let (Some(ssve), Some(array)) = (view.ssve, view.za) else {
+            return assert_eq!(mode, 0);
+        };
+        assert_eq!(self.read(SVCR), mode, "{what}");
+        assert_eq!(view.tpidr2, Some(command), "{what}");
+        assert_eq!(self.read(TPIDR2), command);
+        let svl = self.read(SVL);
+        for kind in [ssve, array] {
+            assert_eq!(u64::from(kind.length), svl, "{what}");
+            assert_eq!(
+                Some(kind.greatest),
+                self.host.sme.lengths.greatest(),
+                "{what}"
+            );
+        }
+        let greatest = array.greatest as usize;
+        assert_eq!(array.greatest_size, 16 + greatest * greatest, "{what}");
+        if sm {
+            assert_eq!(self.read(VL), svl, "RDVL in streaming mode, {what}");
+            // 32 vectors, 17 predicates of an eighth each, FPSR and FPCR, with padding.
+            let bytes = (32 * svl + 17 * svl / 8).next_multiple_of(16) as usize;
+            assert_eq!(
+                (ssve.presence, ssve.size),
+                (Presence::Full, 16 + bytes + 16),
+                "{what}"
+            );
+        } else {
+            assert_eq!((ssve.presence, ssve.size), (Presence::Off, 16), "{what}");
+        }
+        let expected = if za {
+            (Presence::Full, 16 + (svl * svl) as usize)
+        } else {
+            (Presence::Off, 16)
+        };
+        assert_eq!((array.presence, array.size), expected, "{what}");
+    }
+}
+
+impl Drop for Debuggee {
+    fn drop(&mut self) {
+        // SAFETY: The child is this one's own, and waited for once. Nobody else has the mapping.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+            libc::munmap(self.shared.as_ptr().cast(), WORDS * 8);
+        }
+    }
+}
+
+#[test]
+fn debugger_sees_what_the_process_says() {
+    let host = Host::read().unwrap();
+    let or_0 = |lengths: arm64_vl::Lengths| {
+        let mut all: Vec<_> = lengths.iter().collect();
+        if all.is_empty() {
+            all.push(0);
+        }
+        all
+    };
+    // Every mode from every other one.
+    let walk: &[u64] = match host.sme.lengths.is_empty() {
+        true => &[0],
+        false => &[0, 1, 3, 2, 0, 2, 1, 0, 3, 1, 2, 3, 0],
+    };
+    let mut looks = 0;
+    for vl in or_0(host.sve.lengths).into_iter().step_by(3) {
+        for svl in or_0(host.sme.lengths) {
+            let debuggee = Debuggee::start(host, vl, svl);
+            for (command, mode) in (1..).zip(walk) {
+                debuggee.go(command, *mode);
+                debuggee.check(*mode, command);
+                // It is as it was after a look: a second one sees the same.
+                debuggee.check(*mode, command);
+                looks += 2;
+            }
+        }
+    }
+    println!("{looks} looks");
+}
+
+#[test]
+fn threads_of_a_process_are_all_seen() {
+    let debuggee = Debuggee::start(Host::default(), 0, 0);
+    debuggee.go(1, 0);
+    let views = ThreadView::of_process(debuggee.pid).unwrap();
+    assert_eq!(
+        views.iter().map(|view| view.tid).collect::<Vec<_>>(),
+        [debuggee.pid]
+    );
+}
+
+fn errno(result: arm64_vl::Result<ThreadView>) -> Option<i32> {
+    match result.unwrap_err() {
+        Error::Kernel { error, .. } => error.raw_os_error(),
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn process_that_is_gone_or_not_ours_is_an_error() {
+    let gone = {
+        let debuggee = Debuggee::start(Host::default(), 0, 0);
+        debuggee.pid
+    };
+    assert_eq!(errno(ThreadView::of(gone)), Some(libc::ESRCH));
+    assert!(matches!(
+        ThreadView::of_process(gone),
+        Err(Error::Kernel { .. })
+    ));
+
+    // Another user's: this thread becomes nobody.
+    let refused = thread::spawn(|| {
+        // SAFETY: The call changes the user of this thread alone.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        assert_eq!(done, 0);
+        errno(ThreadView::of(1))
+    });
+    assert_eq!(refused.join().unwrap(), Some(libc::EPERM));
+
+    // One that is not traced cannot be read as a stopped one.
+    let debuggee = Debuggee::start(Host::default(), 0, 0);
+    assert_eq!(
+        errno(ThreadView::of_stopped(debuggee.pid)),
+        Some(libc::ESRCH)
+    );
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! Files that are damaged, from elsewhere, or made up.
+
+use arm64_vl::{Error, Machine, SavedVcpu};
+
+const VCPU: &str = r#"{"format": "arm64-vl vcpu", "version": 1, "registers": [
+    {"id": "0x606000000015ffff", "value": "@VLS@"},
+    {"id": "0x603000000013da12", "value": "0300000000000000"},
+    {"id": "0x6030000000100000", "value": "0102030405060708"}]}"#;
+
+fn vcpu() -> String {
+    VCPU.replace("@VLS@", &format!("03{}", "00".repeat(63)))
+}
+
+#[test]
+fn saved_vcpu_is_what_the_file_says() {
+    let saved = SavedVcpu::from_json(&vcpu()).unwrap();
+    assert_eq!(saved.len(), 3);
+    assert_eq!(saved.sve().to_string(), "16 32");
+    assert!(saved.sme().is_empty());
+    assert_eq!(
+        saved.value(0x6030_0000_0010_0000),
+        Some(&[1, 2, 3, 4, 5, 6, 7, 8][..])
+    );
+    assert_eq!(
+        SavedVcpu::from_json(&saved.to_json().unwrap()).unwrap(),
+        saved
+    );
+    // As a part of another file it is checked too.
+    let pair: Result<(SavedVcpu, u8), _> = serde_json::from_str(&format!("[{}, 1]", vcpu()));
+    assert_eq!(pair.unwrap().0, saved);
+}
+
+#[test]
+fn damaged_vcpu_is_refused() {
+    for (from, to, wanted) in [
+        (
+            "0x6030000000100000",
+            "0x3030000000100000",
+            "no register of arm64",
+        ),
+        (
+            "0x6030000000100000",
+            "6030000000100000",
+            "not the id of a register",
+        ),
+        (
+            "0x6030000000100000",
+            "0x+30000000100000",
+            "not the id of a register",
+        ),
+        ("0x6030000000100000", "0x603000000013da12", "twice"),
+        ("0x6030000000100000", "0x606000000017fffe", "bytes, not 64"),
+        ("0102030405060708", "01020304050607", "7 bytes, not 8"),
+        ("0102030405060708", "0102030405060708ff", "9 bytes, not 8"),
+        (
+            "0102030405060708",
+            "010203040506070",
+            "pairs of hexadecimal digits",
+        ),
+        (
+            "0102030405060708",
+            "01020304050607+8",
+            "pairs of hexadecimal digits",
+        ),
+        (
+            "0102030405060708",
+            "é1020304050607",
+            "pairs of hexadecimal digits",
+        ),
+        ("\"registers\"", "\"regs\"", "unknown field"),
+        ("]}", "]", "EOF"),
+        ("arm64-vl vcpu", "qemu", "its format is"),
+    ] {
+        let text = vcpu().replacen(from, to, 1);
+        assert_ne!(text, vcpu(), "{from}");
+        match SavedVcpu::from_json(&text) {
+            Err(error @ Error::Format { .. }) => {
+                assert!(error.to_string().contains(wanted), "{error}")
+            }
+            other => panic!("{to}: {other:?}"),
+        }
+    }
+    let text = vcpu().replace("0x603000000013da12", "0x6030000000100002");
+    let late = text.replace("0x6030000000100000", "0x603000000013da12");
+    let error = SavedVcpu::from_json(&late).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("after registers that depend on it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_version_is_named() {
+    let text = r#"{"format": "arm64-vl vcpu", "version": 7, "whatever": []}"#;
+    let error = SavedVcpu::from_json(text).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Version {
+                found: 7,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let text = r#"{"format": "arm64-vl host", "version": 0}"#;
+    let error = Machine::from_json(text).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Version {
+                found: 0,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    // Also where the file is a part of another one.
+    let error =
+        serde_json::from_str::<SavedVcpu>(&vcpu().replace("\"version\": 1", "\"version\": 9"));
+    assert!(error.unwrap_err().to_string().contains("version 9"));
+}
+
+#[test]
+fn machine_that_cannot_be_is_refused() {
+    let good = Machine::with_offer("m", Default::default())
+        .to_json()
+        .unwrap();
+    let (before, after) = good.rsplit_once("\"sme2\": false").unwrap();
+    let sme2 = format!("{before}\"sme2\": true{after}");
+    let error = Machine::from_json(&sme2).unwrap_err();
+    assert!(error.to_string().contains("SME2 needs SME"), "{error}");
+
+    for length in ["15", "0", "8208", "-16", "4294967312", "\"16\""] {
+        let text = good.replacen("\"lengths\": []", &format!("\"lengths\": [{length}]"), 1);
+        assert!(
+            matches!(Machine::from_json(&text), Err(Error::Format { .. })),
+            "{length}"
+        );
+    }
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! What the crate says of a machine, against what the machine was told to be and against what its
+//! KVM does.
+//!
+//! For a machine that is known: `SVE` and `SME` are the lengths that it was made with, separated by
+//! commas, `VCPU_SVE` and `VCPU_SME` those of vCPUs, `SME2` and `FA64` are 1 or 0, `LIST_ORDER` too.
+//! `CONFIG` is a vCPU as JSON that KVM has to take.
+
+#![cfg(target_arch = "aarch64")]
+
+mod common;
+
+use arm64_vl::{differences, restore, save, Error, ListOrder, Register, RegisterAccess, VcpuRef};
+use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Size, Svcr};
+use common::{set_svcr, Vcpu};
+use std::env;
+
+/// Skips a test, with the reason, where there is no KVM.
+macro_rules! offer {
+    () => {
+        match Machine::read().unwrap() {
+            Machine {
+                kvm: Some(offer), ..
+            } => offer,
+            Machine { missing, .. } => return println!("skipped: {}", missing.join("; ")),
+        }
+    };
+}
+
+fn told(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn told_lengths(name: &str) -> Option<Lengths> {
+    let text = told(name)?;
+    let lengths = text.split(',').filter(|word| !word.is_empty());
+    Some(Lengths::new(lengths.map(|word| word.parse().unwrap())).unwrap())
+}
+
+#[test]
+fn machine_is_what_it_was_told_to_be() {
+    let machine = Machine::read().unwrap();
+    let offer = machine.kvm.unwrap_or_default();
+    for (name, is) in [
+        ("SVE", machine.host.sve.lengths),
+        ("SME", machine.host.sme.lengths),
+        ("VCPU_SVE", offer.sve),
+        ("VCPU_SME", offer.sme),
+    ] {
+        if let Some(told) = told_lengths(name) {
+            assert_eq!(is, told, "{name}");
+        }
+    }
+    let has_sme = !offer.sme.is_empty();
+    for (name, is) in [
+        ("SME2", machine.host.sme2),
+        ("FA64", machine.host.fa64),
+        ("LIST_ORDER", offer.list_order),
+    ] {
+        if let Some(told) = told(name) {
+            assert_eq!(is, told == "1", "{name}");
+        }
+    }
+    assert_eq!(offer.sme2, has_sme && machine.host.sme2);
+    assert_eq!(offer.fa64, has_sme && machine.host.fa64);
+    for vectors in [machine.host.sve, machine.host.sme] {
+        assert!(vectors
+            .default
+            .is_none_or(|length| vectors.lengths.contains(length)));
+    }
+}
+
+#[test]
+fn asking_leaves_the_lengths_of_the_caller_alone() {
+    // PR_SVE_GET_VL and PR_SME_GET_VL; -1 where there is none.
+    // SAFETY: The calls read a setting of this thread.
+    let own = || [51, 64].map(|option| unsafe { libc::prctl(option, 0, 0, 0, 0) });
+    let before = own();
+    Machine::read().unwrap();
+    assert_eq!(own(), before);
+}
+
+#[test]
+fn kvm_takes_every_pair() {
+    let matrix = Matrix::of(&offer!());
+    let mut pairs = 0;
+    for pair in matrix.pairs() {
+        if let Err(error) = try_config(&matrix.config(pair.sve, pair.sme)) {
+            panic!("{pair:?}: {error}");
+        }
+        pairs += 1;
+    }
+    println!("{pairs} pairs");
+    if let Some(config) = told("CONFIG") {
+        try_config(&serde_json::from_str(&config).unwrap()).unwrap();
+    }
+}
+
+/// All sets but the host's own up to one of its lengths. With 16 lengths that is 65,519 vCPUs, so
+/// that they are a sample: each with a length left out or one more.
+#[test]
+fn kvm_takes_no_other_set() {
+    let offer = offer!();
+    for (lengths, all) in [
+        (offer.sve, (16..=272).step_by(16).collect::<Vec<u32>>()),
+        (offer.sme, vec![16, 32, 64, 128, 256]),
+    ] {
+        for max in lengths.iter() {
+            let set = lengths.up_to(max);
+            for changed in &all {
+                let other: Vec<_> = all
+                    .iter()
+                    .copied()
+                    .filter(|one| set.contains(*one) != (one == changed))
+                    .collect();
+                let other = Lengths::new(other).unwrap();
+                if other.is_empty() || lengths.up_to(other.greatest().unwrap()) == other {
+                    continue;
+                }
+                let config = if lengths == offer.sve && all.len() > 5 {
+                    Config {
+                        sve: other,
+                        ..Config::default()
+                    }
+                } else {
+                    Config {
+                        sme: other,
+                        ..Config::default()
+                    }
+                };
+                assert!(try_config(&config).is_err(), "{config:?} was taken");
+            }
+        }
+    }
+}
+
+#[test]
+fn hidden_features_are_hidden() {
+    let offer = offer!();
+    for (sme2, fa64) in [(false, false), (true, false), (false, true), (true, true)] {
+        let config = Config {
+            sme2,
+            fa64,
+            ..offer.config()
+        };
+        let config = if offer.sme.is_empty() {
+            Config {
+                sme2: false,
+                fa64: false,
+                ..config
+            }
+        } else {
+            config
+        };
+        let can = (!config.sme2 || offer.sme2) && (!config.fa64 || offer.fa64);
+        assert_eq!(try_config(&config).is_ok(), can, "{config:?}");
+    }
+}
+
+/// Every feature set, greatest length and mode: the calculator names the vector registers that the
+/// kernel lists, and their number and bytes with the others are those of the whole list.
+#[test]
+fn state_is_what_the_kernel_lists() {
+    let offer = offer!();
+    let matrix = Matrix::of(&offer);
+    let mut lists = 0;
+    for pair in matrix.pairs() {
+        let config = matrix.config(pair.sve, pair.sme);
+        let vcpu = Vcpu::finalized(&config);
+        for svcr in config.modes() {
+            set_svcr(&vcpu.access(), &config, *svcr);
+            let list = vcpu.access().list().unwrap();
+            let mut registers: Vec<_> = config.registers(*svcr).collect();
+            let mut vectors: Vec<_> = registers.iter().map(|r| r.id).collect();
+            let absent: Vec<_> = vectors.iter().filter(|id| !list.contains(id)).collect();
+            assert!(
+                absent.is_empty(),
+                "{pair:?} {svcr:?}: not in the list: {absent:x?}"
+            );
+
+            let size = config.size(*svcr) + offer.others(&config);
+            let bytes: usize = list.iter().map(|id| 1usize << (id >> 52 & 15)).sum();
+            assert_eq!(
+                (size.registers, size.bytes),
+                (list.len(), bytes),
+                "{pair:?} {svcr:?}"
+            );
+            vectors.sort_unstable();
+            vectors.dedup();
+            assert_eq!(
+                vectors.len(),
+                config.size(*svcr).registers,
+                "twice in {pair:?} {svcr:?}"
+            );
+
+            registers.retain(|register| !register.is_vls());
+            check_significant(&vcpu, &registers);
+            lists += 1;
+        }
+        let greatest = config.modes().iter().map(|svcr| config.size(*svcr));
+        assert_eq!(
+            greatest.fold(Size::default(), Size::max),
+            config.greatest_size()
+        );
+    }
+    println!("{lists} lists");
+}
+
+/// As many bytes of each register keep what is written as count.
+fn check_significant(vcpu: &Vcpu, registers: &[Register]) {
+    let all: Vec<_> = registers.iter().collect();
+    // All ones are valid in every register, FFR too.
+    let ones = [0xff; 256];
+    for register in all {
+        let mut value = [0u8; 256];
+        let bytes = register.bytes();
+        vcpu.access().set(register.id, &ones[..bytes]).unwrap();
+        vcpu.access().get(register.id, &mut value[..bytes]).unwrap();
+        let kept = value[..bytes]
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        assert_eq!(kept, register.significant, "{:#x}", register.id);
+    }
+}
+
+/// Fills the vectors with numbers that differ.
+fn fill(vcpu: &Vcpu, config: &Config, svcr: Svcr) {
+    let mut number = 1u8;
+    for register in config.registers(svcr).filter(|register| !register.is_vls()) {
+        let mut value = vec![0; register.bytes()];
+        for byte in &mut value[..register.significant] {
+            number = number.wrapping_mul(29).wrapping_add(7);
+            *byte = number;
+        }
+        // FFR takes ones up to some element.
+        if register.id & 0xfff_ffff == 0x15_0600 {
+            value[..register.significant].fill(0xff);
+        }
+        vcpu.access().set(register.id, &value).unwrap();
+    }
+}
+
+/// Counters run on, and the timer says whether it is due.
+fn runs_on(id: &u64) -> bool {
+    let timer = [0xdf01, 0xdf02, 0xdf11, 0xdf19, 0xdf1a];
+    id >> 16 & 0xfff == 0x13 && timer.contains(&(id & 0xffff))
+}
+
+#[test]
+fn every_mode_is_saved_and_restored_in_either_order() {
+    let offer = offer!();
+    let config = offer.config();
+    for svcr in config.modes() {
+        let from = Vcpu::finalized(&config);
+        set_svcr(&from.access(), &config, *svcr);
+        fill(&from, &config, *svcr);
+        let kernels = if offer.list_order {
+            vec![ListOrder::Kernel, ListOrder::Library]
+        } else {
+            vec![ListOrder::Library]
+        };
+        for order in kernels {
+            let saved = save(&from.access(), order).unwrap();
+            let saved: arm64_vl::SavedVcpu =
+                arm64_vl::SavedVcpu::from_json(&saved.to_json().unwrap()).unwrap();
+            assert_eq!(
+                saved.len(),
+                (config.size(*svcr) + offer.others(&config)).registers
+            );
+            assert_eq!((saved.sve(), saved.sme()), (config.sve, config.sme));
+
+            let to = Vcpu::new(&config);
+            restore(&to.access(), &saved).unwrap();
+            let mut lost = differences(&to.access(), &saved).unwrap();
+            lost.retain(|id| !runs_on(id));
+            assert!(lost.is_empty(), "{svcr:?}: lost {lost:x?}");
+
+            // A second time it is finalized, and nothing is written.
+            if config != Config::default() {
+                let again = restore(&to.access(), &saved).unwrap_err();
+                assert!(matches!(again, Error::Configuration { .. }), "{again}");
+            }
+        }
+    }
+}
+
+#[test]
+fn state_of_another_vcpu_is_refused() {
+    let config = offer!().config();
+    if config.sve.is_empty() && config.sme.is_empty() {
+        return println!("skipped: all vCPUs have the same vectors");
+    }
+    let from = Vcpu::finalized(&config);
+    let saved = save(&from.access(), ListOrder::Library).unwrap();
+    let plain = Vcpu::new(&Config::default());
+    let before = save(&plain.access(), ListOrder::Library).unwrap();
+    let error = restore(&plain.access(), &saved).unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error}");
+    let mut changed = differences(&plain.access(), &before).unwrap();
+    changed.retain(|id| !runs_on(id));
+    assert!(changed.is_empty(), "it has written {changed:x?}");
+
+    // Lengths that this host does not have.
+    let vls = if config.sve.is_empty() {
+        "0x606000000017fffe"
+    } else {
+        "0x606000000015ffff"
+    };
+    let mut json: serde_json::Value = serde_json::from_str(&saved.to_json().unwrap()).unwrap();
+    for register in json["registers"].as_array_mut().unwrap() {
+        if register["id"] == vls {
+            register["value"] = format!("{}80", "00".repeat(63)).into();
+        }
+    }
+    let other = arm64_vl::SavedVcpu::from_json(&json.to_string()).unwrap();
+    let error = restore(&Vcpu::new(&config).access(), &other).unwrap_err();
+    assert!(matches!(error, Error::Kernel { .. }), "{error}");
+    assert!(error.to_string().contains("8192"), "{error}");
+}
+
+#[test]
+fn wrong_file_is_no_vcpu() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(matches!(
+        save(&VcpuRef::new(&file), ListOrder::Library),
+        Err(Error::Kernel { .. })
+    ));
+}

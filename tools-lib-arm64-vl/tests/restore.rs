@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//! Save and restore on a vCPU that refuses what it is told to refuse: what a real one rarely does.
+
+use arm64_vl::{differences, restore, save, Error, ListOrder, RegisterAccess, SavedVcpu};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+};
+
+const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
+const SME_VLS: u64 = 0x6060_0000_0017_fffe;
+const SVCR: u64 = 0x6030_0000_0013_da12;
+const CNTVCT: u64 = 0x6030_0000_0013_df1a;
+const X0: u64 = 0x6030_0000_0010_0000;
+const Z0: u64 = 0x6080_0000_0015_0000;
+const ZA0: u64 = 0x6080_0000_0017_0000;
+
+/// The order of a kernel that does not care.
+const KERNEL_ORDER: [u64; 7] = [X0, SVE_VLS, Z0, SME_VLS, ZA0, CNTVCT, SVCR];
+
+#[derive(Default)]
+struct Fake {
+    registers: BTreeMap<u64, Vec<u8>>,
+    list: Vec<u64>,
+    finalized: Cell<bool>,
+    refuses: Vec<u64>,
+    refuses_finalize: bool,
+    written: RefCell<Vec<(u64, Vec<u8>)>>,
+}
+
+fn error<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+fn value(id: u64) -> Vec<u8> {
+    vec![id as u8 | 1; 1 << (id >> 52 & 15)]
+}
+
+impl Fake {
+    fn with(ids: &[u64]) -> Self {
+        Self {
+            registers: ids.iter().map(|id| (*id, value(*id))).collect(),
+            list: ids.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    fn saved() -> SavedVcpu {
+        let vcpu = Self::with(&KERNEL_ORDER);
+        vcpu.finalized.set(true);
+        save(&vcpu, ListOrder::Library).unwrap()
+    }
+
+    fn written(&self) -> Vec<u64> {
+        self.written.borrow().iter().map(|(id, _)| *id).collect()
+    }
+}
+
+impl RegisterAccess for Fake {
+    fn list(&self) -> io::Result<Vec<u64>> {
+        if self.finalized.get() || !self.registers.contains_key(&SVE_VLS) {
+            return Ok(self.list.clone());
+        }
+        error(libc::EPERM)
+    }
+
+    fn get(&self, id: u64, value: &mut [u8]) -> io::Result<()> {
+        let Some(is) = self.registers.get(&id) else {
+            return error(libc::ENOENT);
+        };
+        let written = self.written.borrow();
+        let last = written.iter().rev().find(|(one, _)| *one == id);
+        value.copy_from_slice(last.map_or(is, |(_, value)| value));
+        Ok(())
+    }
+
+    fn set(&self, id: u64, value: &[u8]) -> io::Result<()> {
+        if self.refuses.contains(&id) {
+            return error(libc::EBUSY);
+        }
+        self.written.borrow_mut().push((id, value.to_vec()));
+        Ok(())
+    }
+
+    fn finalize(&self) -> io::Result<()> {
+        if self.refuses_finalize {
+            return error(libc::EINVAL);
+        }
+        self.finalized.set(true);
+        Ok(())
+    }
+}
+
+#[test]
+fn library_puts_first_what_others_depend_on() {
+    let saved = Fake::saved();
+    let order: Vec<_> = saved.registers().map(|(id, _)| id).collect();
+    assert_eq!(order, [SVE_VLS, SME_VLS, SVCR, CNTVCT, X0, Z0, ZA0]);
+
+    let vcpu = Fake::with(&KERNEL_ORDER);
+    restore(&vcpu, &saved).unwrap();
+    assert_eq!(vcpu.written(), order);
+    assert!(vcpu.finalized.get());
+    assert_eq!(differences(&vcpu, &saved).unwrap(), [0u64; 0]);
+}
+
+#[test]
+fn order_of_the_kernel_is_kept_where_it_is_safe() {
+    let list = [SVE_VLS, SME_VLS, SVCR, X0, CNTVCT, Z0];
+    let vcpu = Fake::with(&list);
+    vcpu.finalized.set(true);
+    let saved = save(&vcpu, ListOrder::Kernel).unwrap();
+    assert_eq!(
+        saved.registers().map(|(id, _)| id).collect::<Vec<_>>(),
+        list
+    );
+}
+
+#[test]
+fn what_is_not_restored_is_reported_and_the_rest_is_written() {
+    let vcpu = Fake {
+        refuses: vec![ZA0, X0],
+        ..Fake::with(&KERNEL_ORDER)
+    };
+    let Err(Error::Partial { failed, total }) = restore(&vcpu, &Fake::saved()) else {
+        panic!("not partial");
+    };
+    let ids: Vec<_> = failed.iter().map(|write| write.id).collect();
+    assert_eq!((ids, total), (vec![X0, ZA0], 7));
+    assert_eq!(failed[0].error.raw_os_error(), Some(libc::EBUSY));
+    assert_eq!(vcpu.written(), [SVE_VLS, SME_VLS, SVCR, CNTVCT, Z0]);
+}
+
+#[test]
+fn vcpu_of_other_features_is_not_touched() {
+    for ids in [&[X0][..], &[SVE_VLS, X0], &[SME_VLS, X0]] {
+        let vcpu = Fake::with(ids);
+        let error = restore(&vcpu, &Fake::saved()).unwrap_err();
+        assert!(matches!(error, Error::Configuration { .. }), "{error}");
+        assert_eq!(vcpu.written(), [0u64; 0]);
+        assert!(!vcpu.finalized.get());
+    }
+    let finalized = Fake::with(&KERNEL_ORDER);
+    finalized.finalized.set(true);
+    let error = restore(&finalized, &Fake::saved()).unwrap_err();
+    assert!(error.to_string().contains("finalized already"), "{error}");
+    assert_eq!(finalized.written(), [0u64; 0]);
+}
+
+#[test]
+fn lengths_that_are_refused_are_named() {
+    let vcpu = Fake {
+        refuses: vec![SME_VLS],
+        ..Fake::with(&KERNEL_ORDER)
+    };
+    let error = restore(&vcpu, &Fake::saved()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Kernel { call, .. } if call.starts_with("SME lengths")),
+        "{error}"
+    );
+    assert!(!vcpu.finalized.get());
+
+    let vcpu = Fake {
+        refuses_finalize: true,
+        ..Fake::with(&KERNEL_ORDER)
+    };
+    let error = restore(&vcpu, &Fake::saved()).unwrap_err();
+    assert!(
+        error.to_string().contains("KVM_ARM_VCPU_FINALIZE"),
+        "{error}"
+    );
+}
+
+#[test]
+fn register_that_cannot_be_read_is_named() {
+    let mut vcpu = Fake::with(&KERNEL_ORDER);
+    vcpu.finalized.set(true);
+    vcpu.registers.remove(&Z0);
+    let error = save(&vcpu, ListOrder::Kernel).unwrap_err();
+    assert!(error.to_string().contains("0x6080000000150000"), "{error}");
+}
+
+#[test]
+fn difference_is_seen() {
+    let vcpu = Fake::with(&KERNEL_ORDER);
+    let saved = Fake::saved();
+    restore(&vcpu, &saved).unwrap();
+    vcpu.set(X0, &[0; 8]).unwrap();
+    assert_eq!(differences(&vcpu, &saved).unwrap(), [X0]);
+}
