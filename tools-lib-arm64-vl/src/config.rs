@@ -45,6 +45,11 @@ pub struct Config {
 }
 
 /// The mode of a vCPU: the bits of SVCR.
+///
+/// ```
+/// let streaming = arm64_vl::Svcr { sm: true, za: false };
+/// assert_eq!(streaming.bits(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Svcr {
     /// Bit 0: streaming mode.
@@ -81,6 +86,13 @@ impl Svcr {
 }
 
 /// A vector register as `KVM_GET_ONE_REG` gives it.
+///
+/// ```
+/// use arm64_vl::{Config, Svcr};
+///
+/// let v0 = Config::default().registers(Svcr::default()).next().unwrap();
+/// assert_eq!((v0.id, v0.bytes(), v0.significant), (0x6040_0000_0010_0054, 16, 16));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Register {
     /// Its id.
@@ -245,6 +257,10 @@ impl Config {
     }
 
     /// The modes that it can be in: one without SME, four with it.
+    ///
+    /// ```
+    /// assert_eq!(arm64_vl::Config::default().modes().len(), 1);
+    /// ```
     pub fn modes(&self) -> &'static [Svcr] {
         if self.sme.is_empty() {
             &Svcr::ALL[..1]

@@ -77,6 +77,15 @@ pub enum Error {
 }
 
 /// A register that a vCPU has not taken.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::FailedWrite;
+///
+/// let failed = FailedWrite { id: 0x6030_0000_0013_da12, error: std::io::ErrorKind::NotFound.into() };
+/// assert_eq!(failed.to_string(), "0x603000000013da12: entity not found");
+/// ```
 #[derive(Debug)]
 pub struct FailedWrite {
     /// The id of the register.

@@ -6,6 +6,11 @@ use crate::{Lengths, Result};
 use serde::{Deserialize, Serialize};
 
 /// The vector lengths of one kind that a process can have.
+///
+/// ```
+/// let none = arm64_vl::Vectors::default();
+/// assert!(none.lengths.is_empty() && none.default.is_none());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vectors {
@@ -17,6 +22,13 @@ pub struct Vectors {
 }
 
 /// What this host gives to a process.
+///
+/// ```
+/// let host = arm64_vl::Host::read()?;
+/// // A program starts with a length that there is.
+/// assert!(host.sve.default.is_none_or(|length| host.sve.lengths.contains(length)));
+/// # Ok::<(), arm64_vl::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {

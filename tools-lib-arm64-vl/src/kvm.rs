@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// How much state a vCPU has besides vector registers, by its vector features. It does not depend
 /// on lengths or mode. A PMU or EL2 adds to it.
+///
+/// ```
+/// use arm64_vl::{Others, Size};
+///
+/// let plain = Size { registers: 230, bytes: 1776, significant: 1776 };
+/// let others = Others { plain, ..Others::default() };
+/// assert_eq!(others.plain.list_bytes(), 1848);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Others {
@@ -21,6 +29,14 @@ pub struct Others {
 }
 
 /// What the KVM of a host gives to vCPUs.
+///
+/// ```
+/// use arm64_vl::{Lengths, Offer};
+///
+/// let offer = Offer { sve: Lengths::new([16, 32])?, ..Offer::default() };
+/// assert_eq!(offer.config().greatest_size().registers, 49 + 1);
+/// # Ok::<(), arm64_vl::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {

@@ -50,6 +50,7 @@ struct Readme;
 mod config;
 mod error;
 mod ffi;
+mod file;
 mod host;
 mod kvm;
 mod lengths;

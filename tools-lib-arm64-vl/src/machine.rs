@@ -2,13 +2,15 @@
 
 //! The description of a host, as `vlmatrix --json` prints it.
 
-use crate::{saved::Header, Error, Host, Offer, Result};
+use crate::{file::Kind, Error, Host, Offer, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
-const WHAT: &str = "a description of a host";
-const FORMAT: &str = "arm64-vl host";
-const VERSION: u64 = 1;
+const KIND: Kind = Kind {
+    what: "a description of a host",
+    format: "arm64-vl host",
+    version: 1,
+};
 
 /// What a host gives to processes and to vCPUs.
 ///
@@ -50,7 +52,7 @@ impl TryFrom<File> for Machine {
     type Error = Error;
 
     fn try_from(file: File) -> Result<Self> {
-        Header::new(file.format, file.version).is(WHAT, FORMAT, VERSION)?;
+        KIND.check(&file.format, file.version)?;
         if let Some(offer) = file.kvm {
             offer.config().check()?;
         }
@@ -66,8 +68,8 @@ impl TryFrom<File> for Machine {
 impl From<Machine> for File {
     fn from(machine: Machine) -> Self {
         Self {
-            format: FORMAT.into(),
-            version: VERSION,
+            format: KIND.format.into(),
+            version: KIND.version,
             name: machine.name,
             host: machine.host,
             kvm: machine.kvm,
@@ -132,11 +134,7 @@ impl Machine {
     /// [`Error::Format`] for text that is something else, or that describes what no machine has;
     /// [`Error::Version`] for another version.
     pub fn from_json(text: &str) -> Result<Self> {
-        Header::check(text, WHAT, FORMAT, VERSION)?;
-        serde_json::from_str(text).map_err(|error| Error::Format {
-            what: WHAT,
-            reason: error.to_string(),
-        })
+        KIND.read(text)
     }
 
     /// The description as JSON.
@@ -145,9 +143,6 @@ impl Machine {
     ///
     /// [`Error::Format`] if it cannot be written, which takes a want of memory.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).map_err(|error| Error::Format {
-            what: WHAT,
-            reason: error.to_string(),
-        })
+        serde_json::to_string_pretty(self).map_err(|error| KIND.wrong(error))
     }
 }

@@ -30,6 +30,14 @@ pub struct Matrix {
 }
 
 /// A pair of the matrix.
+///
+/// ```
+/// use arm64_vl::{Matrix, Offer};
+///
+/// // A host without SVE and SME has one: neither.
+/// let pairs: Vec<_> = Matrix::of(&Offer::default()).pairs().collect();
+/// assert_eq!((pairs.len(), pairs[0].sve, pairs[0].sme), (1, None, None));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Pair {
     /// The greatest SVE length in bytes, `None` without SVE.

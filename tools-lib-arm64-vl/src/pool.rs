@@ -7,6 +7,10 @@ use serde::Serialize;
 use std::fmt;
 
 /// Why a vCPU does not run on a host.
+///
+/// ```
+/// assert_eq!(arm64_vl::Reason::SmeLacks(64).to_string(), "no SME vectors of 64 bytes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -118,6 +122,21 @@ impl Config {
 /// # Errors
 ///
 /// [`Error::Missing`] when there is no host, or one without KVM, which is named.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::{pool, Lengths, Machine, Offer};
+///
+/// let host = |sme| {
+///     let offer = Offer { sme: Lengths::new(sme)?, sme2: true, ..Offer::default() };
+///     Ok::<_, arm64_vl::Error>(Machine::with_offer("host", offer))
+/// };
+/// // One of them has 16 bytes, which the other cannot offer, and which KVM cannot hide.
+/// let config = pool(&[host([16, 32])?, host([32, 64])?])?;
+/// assert!(config.sme.is_empty() && !config.sme2);
+/// # Ok::<(), arm64_vl::Error>(())
+/// ```
 pub fn pool(machines: &[Machine]) -> Result<Config> {
     let offer = |machine: &Machine| {
         let reason = || Error::Missing(format!("{:?} has no KVM", machine.name));

@@ -9,6 +9,7 @@
 
 use crate::{
     config::{bytes_of, ids},
+    file::Kind,
     Error, FailedWrite, Lengths, Result,
 };
 use kvm_bindings::{kvm_one_reg, KVMIO};
@@ -51,11 +52,47 @@ const LEADERS: [u64; 5] = [
     ids::CNTVCT_EL0,
 ];
 
-const WHAT: &str = "a saved vCPU";
-const FORMAT: &str = "arm64-vl vcpu";
-const VERSION: u64 = 1;
+const KIND: Kind = Kind {
+    what: "a saved vCPU",
+    format: "arm64-vl vcpu",
+    version: 1,
+};
 
-/// Access to the registers of a vCPU. [`VcpuRef`] has it by KVM's ioctls.
+/// Access to the registers of a vCPU. [`VcpuRef`] has it by KVM's ioctls; a VMM that wraps its vCPUs
+/// can have its own.
+///
+/// # Examples
+///
+/// One that counts what is written:
+///
+/// ```
+/// use arm64_vl::RegisterAccess;
+/// use std::{cell::Cell, io};
+///
+/// struct Counting<V>(V, Cell<usize>);
+///
+/// impl<V: RegisterAccess> RegisterAccess for Counting<V> {
+///     fn list(&self) -> io::Result<Vec<u64>> {
+///         self.0.list()
+///     }
+///     fn get(&self, id: u64, value: &mut [u8]) -> io::Result<()> {
+///         self.0.get(id, value)
+///     }
+///     fn set(&self, id: u64, value: &[u8]) -> io::Result<()> {
+///         self.1.set(self.1.get() + 1);
+///         self.0.set(id, value)
+///     }
+///     fn finalize(&self) -> io::Result<()> {
+///         self.0.finalize()
+///     }
+/// }
+///
+/// let file = std::fs::File::open("/dev/null")?;
+/// let vcpu = Counting(arm64_vl::VcpuRef::new(&file), Cell::new(0));
+/// assert!(vcpu.set(0x6030_0000_0010_0000, &[0; 8]).is_err(), "that is no vCPU");
+/// assert_eq!(vcpu.1.get(), 1);
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait RegisterAccess {
     /// The ids of all registers, however many there are: `KVM_GET_REG_LIST`.
     ///
@@ -88,13 +125,14 @@ pub trait RegisterAccess {
 
 /// A vCPU by its descriptor: `kvm_ioctls::VcpuFd`, or another program's own.
 ///
-/// ```no_run
+/// # Examples
+///
+/// ```
 /// use arm64_vl::{RegisterAccess, VcpuRef};
 ///
-/// # fn example(vcpu: std::fs::File) -> std::io::Result<()> {
-/// let registers = VcpuRef::new(&vcpu).list()?;
-/// # Ok(())
-/// # }
+/// let not_a_vcpu = std::fs::File::open("/dev/null")?;
+/// assert!(VcpuRef::new(&not_a_vcpu).list().is_err());
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Copy)]
 pub struct VcpuRef<'a> {
@@ -249,13 +287,11 @@ impl TryFrom<File> for SavedVcpu {
     type Error = Error;
 
     fn try_from(file: File) -> Result<Self> {
-        Header::new(file.format, file.version).is(WHAT, FORMAT, VERSION)?;
+        KIND.check(&file.format, file.version)?;
         let saved = Self {
             registers: file.registers,
         };
-        saved
-            .check()
-            .map_err(|reason| Error::Format { what: WHAT, reason })?;
+        saved.check().map_err(|reason| KIND.wrong(reason))?;
         Ok(saved)
     }
 }
@@ -263,8 +299,8 @@ impl TryFrom<File> for SavedVcpu {
 impl From<SavedVcpu> for File {
     fn from(saved: SavedVcpu) -> Self {
         Self {
-            format: FORMAT.into(),
-            version: VERSION,
+            format: KIND.format.into(),
+            version: KIND.version,
             registers: saved.registers,
         }
     }
@@ -315,41 +351,6 @@ fn value_of_text<'de, D: Deserializer<'de>>(
         .ok_or_else(|| de::Error::custom("a value is not pairs of hexadecimal digits"))
 }
 
-/// What a file of ours says of itself.
-#[derive(Deserialize)]
-pub(crate) struct Header {
-    format: String,
-    version: u64,
-}
-
-impl Header {
-    pub(crate) fn new(format: String, version: u64) -> Self {
-        Self { format, version }
-    }
-
-    /// Whether it is of this format and version.
-    pub(crate) fn is(&self, what: &'static str, format: &str, known: u64) -> Result {
-        if self.format != format {
-            let reason = format!("its format is {:?}", self.format);
-            return Err(Error::Format { what, reason });
-        }
-        if self.version != known {
-            let found = self.version;
-            return Err(Error::Version { what, found, known });
-        }
-        Ok(())
-    }
-
-    /// Whether `text` is, whatever else is in it: another version can have other members.
-    pub(crate) fn check(text: &str, what: &'static str, format: &str, known: u64) -> Result {
-        let header: Self = serde_json::from_str(text).map_err(|error| Error::Format {
-            what,
-            reason: error.to_string(),
-        })?;
-        header.is(what, format, known)
-    }
-}
-
 impl SavedVcpu {
     /// Reads what [`SavedVcpu::to_json()`] has written.
     ///
@@ -359,11 +360,7 @@ impl SavedVcpu {
     /// architecture, one that is there twice or behind one that it depends on, a value that is not as
     /// long as its register; [`Error::Version`] for another version.
     pub fn from_json(text: &str) -> Result<Self> {
-        Header::check(text, WHAT, FORMAT, VERSION)?;
-        serde_json::from_str(text).map_err(|error| Error::Format {
-            what: WHAT,
-            reason: error.to_string(),
-        })
+        KIND.read(text)
     }
 
     /// The state as JSON.
@@ -372,10 +369,7 @@ impl SavedVcpu {
     ///
     /// [`Error::Format`] if it cannot be written, which takes a want of memory.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::Format {
-            what: WHAT,
-            reason: error.to_string(),
-        })
+        serde_json::to_string(self).map_err(|error| KIND.wrong(error))
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -464,17 +458,16 @@ impl SavedVcpu {
 ///
 /// # Examples
 ///
-/// ```no_run
-/// use arm64_vl::{restore, save, ListOrder, SavedVcpu, VcpuRef};
+/// ```
+/// use arm64_vl::{save, ListOrder};
+#[doc = include_str!("fake_vcpu.doc")]
 ///
-/// # fn example(kvm: std::fs::File, from: std::fs::File, to: std::fs::File) -> arm64_vl::Result {
-/// let saved = save(&VcpuRef::new(&from), ListOrder::of(&kvm))?;
-/// let text = saved.to_json()?;
-///
-/// // In another process, with a vCPU of the same features that is not finalized:
-/// restore(&VcpuRef::new(&to), &SavedVcpu::from_json(&text)?)?;
-/// # Ok(())
-/// # }
+/// # let vcpu = Fake::default();
+/// # vcpu.set(0x6030_0000_0010_0000, &[7; 8])?;
+/// // A program with a real one asks ListOrder::of() its /dev/kvm.
+/// let saved = save(&vcpu, ListOrder::Library)?;
+/// assert_eq!(saved.len(), vcpu.list()?.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn save(vcpu: &impl RegisterAccess, order: ListOrder) -> Result<SavedVcpu> {
     let mut list = vcpu
@@ -507,6 +500,22 @@ pub fn save(vcpu: &impl RegisterAccess, order: ListOrder) -> Result<SavedVcpu> {
 /// [`Error::Configuration`] for a vCPU of other features or one that is finalized: nothing has been
 /// written. [`Error::Kernel`] when it does not take the vector lengths. [`Error::Partial`] names all
 /// registers that it did not take: the vCPU must not run.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::{restore, save, ListOrder, SavedVcpu};
+#[doc = include_str!("fake_vcpu.doc")]
+///
+/// # let (from, to) = (Fake::default(), Fake::default());
+/// # from.set(0x6030_0000_0010_0000, &[7; 8])?;
+/// let text = save(&from, ListOrder::Library)?.to_json()?;
+///
+/// // In another process, with another vCPU of the same features:
+/// restore(&to, &SavedVcpu::from_json(&text)?)?;
+/// # assert_eq!(to.list()?, from.list()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn restore(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result {
     let mut finalize = false;
     for (id, name) in [(ids::SVE_VLS, "SVE"), (ids::SME_VLS, "SME")] {
@@ -561,6 +570,20 @@ pub fn restore(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result {
 /// # Errors
 ///
 /// [`Error::Kernel`] with the register that cannot be read.
+///
+/// # Examples
+///
+/// ```
+/// use arm64_vl::{differences, save, ListOrder};
+#[doc = include_str!("fake_vcpu.doc")]
+///
+/// # let vcpu = Fake::default();
+/// # vcpu.set(0x6030_0000_0010_0000, &[7; 8])?;
+/// let saved = save(&vcpu, ListOrder::Library)?;
+/// vcpu.set(0x6030_0000_0010_0000, &[8; 8])?;
+/// assert_eq!(differences(&vcpu, &saved)?, [0x6030_0000_0010_0000]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn differences(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result<Vec<u64>> {
     let mut differ = Vec::new();
     for (id, was) in saved.registers() {

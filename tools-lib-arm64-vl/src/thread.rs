@@ -9,6 +9,15 @@ use serde::Serialize;
 use std::{fs, io};
 
 /// What a thread has of a kind of vector state.
+///
+/// ```
+/// use arm64_vl::{Presence, VectorView};
+///
+/// let has_data = |view: &VectorView| view.presence != Presence::Off;
+/// # let za = VectorView { length: 32, greatest: 256, presence: Presence::Full, inherit: false,
+/// #                       size: 16 + 32 * 32, greatest_size: 16 + 256 * 256 };
+/// assert!(has_data(&za));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
@@ -21,6 +30,16 @@ pub enum Presence {
 }
 
 /// Vector state of one kind.
+///
+/// ```
+/// use arm64_vl::VectorView;
+///
+/// /// What a debugger allocates to read any state that the thread can get into.
+/// fn room(kinds: &[Option<VectorView>]) -> usize {
+///     kinds.iter().flatten().map(|view| view.greatest_size).max().unwrap_or(0)
+/// }
+/// assert_eq!(room(&[None, None]), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct VectorView {
     /// The vector length, in bytes.
