@@ -63,6 +63,10 @@ def ktap(text):
     return found
 
 
+def verdict(good):
+    return "passed" if good else "failed"
+
+
 def save(name, data):
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / name

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 
-from lab import BUILD, RESULTS, TOP, boot_script, run
+from lab import BUILD, RESULTS, TOP, boot_script, run, verdict
 
 HERE = TOP / "tools-lib-arm64-vl"
 TARGET = BUILD / "library"
@@ -15,6 +15,9 @@ ENV = {
     "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER": "aarch64-linux-gnu-gcc",
     "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS": "-C target-feature=+crt-static",
 }
+
+C_PROGRAMS = {"vlmatrix-c": "examples/vlmatrix.c", "c_api": "tests/c_api.c"}
+CFLAGS = ("-Wall", "-Wextra", "-Werror")
 
 SVE = tuple(range(16, 257, 16))
 SME = (16, 32, 64, 128, 256)
@@ -36,10 +39,6 @@ SHAPES = {
 }
 # Three of them have a vCPU in common that is none of theirs.
 POOL = ("default", "powers of two", "no FA64")
-
-
-def verdict(good):
-    return "passed" if good else "failed"
 
 
 def logged(name, args, **env):
@@ -66,9 +65,11 @@ def built():
     good = good and logged("vmm", ["cargo", "build", "--bin", "vlmatrix", "--example", "vmm", *cargo])[0]
     good = good and logged("static", ["cargo", "rustc", "--lib", "--crate-type", "staticlib", *cargo])[0]
     out = TARGET / ARM64 / "release"
-    good = good and logged("c", ["aarch64-linux-gnu-gcc", "-static", "-Wall", "-Wextra", "-Werror", "-Iinclude",
-                                 "-o", out / "vlmatrix-c", "examples/vlmatrix.c", out / "libarm64_vl.a"])[0]
-    programs |= {"vlmatrix": out / "vlmatrix", "vmm": out / "examples/vmm", "vlmatrix-c": out / "vlmatrix-c"}
+    for name, source in C_PROGRAMS.items():
+        good = good and logged(f"{name}-arm64", ["aarch64-linux-gnu-gcc", "-static", *CFLAGS, "-Iinclude", "-o",
+                                                 out / name, source, out / "libarm64_vl.a"])[0]
+        programs[name] = out / name
+    programs |= {"vlmatrix": out / "vlmatrix", "vmm": out / "examples/vmm"}
     return programs if good else {}
 
 
@@ -91,6 +92,7 @@ for t in machine debugger; do ./$t --test-threads=1 2>&1; echo "@@$t $?"; done
 ./vlmatrix > /tmp/command; ./vlmatrix-c > /tmp/c
 grep -q process /tmp/command && busybox cmp /tmp/command /tmp/c; echo "@@same $?"
 ./vlmatrix --try > /tmp/tried; echo "@@try $?"; sed -n '/^KVM takes/p' /tmp/tried
+./c_api; echo "@@c_api $?"
 sleep 60 & ./vlmatrix pid $! | sed -n '1p'; echo "@@pid $?"
 """
     status, out = boot_script(body, programs, TIMEOUT="900", **boot)
@@ -105,6 +107,7 @@ sleep 60 & ./vlmatrix pid $! | sed -n '1p'; echo "@@pid $?"
             ended.get("vmm") == "0" and f"finished in {numbers}: " in out
             and f"registers, {'Kernel' if told['LIST_ORDER'] else 'Library'} order" in out)),
         ("the C example prints what the command prints", verdict(ended.get("same") == "0")),
+        ("every function of the C API", verdict(ended.get("c_api") == "0")),
         (f"KVM takes {pairs} of {pairs} pairs", verdict(
             ended.get("try") == "0" and f"KVM takes {pairs} of {pairs} pairs" in out)),
         ("vlmatrix pid", verdict(re.search(r"^thread \d+: not in streaming mode$", out, re.M))),
@@ -144,9 +147,14 @@ def host():
     installed = TARGET / "installed"
     pc = installed / "lib/pkgconfig/arm64-vl.pc"
     status, flags, _ = run(["pkg-config", "--cflags", "--libs", pc])
-    program = TARGET / "vlmatrix-c"
-    good, _ = logged("c-host", ["gcc", "-Wall", "-Wextra", "-Werror", "-o", program, "examples/vlmatrix.c", *flags.split()])
-    rows.append(("the C example builds as pkg-config says", verdict(not status and good)))
-    ours, theirs = ([run([p], env={"LD_LIBRARY_PATH": str(installed / "lib")})[:2]
-                     for p in (installed / "bin/vlmatrix", program)] if good else [0, 1])
-    return rows + [("the C example prints what the command prints", verdict(ours == theirs and ours[0] == 0))]
+    for name, source in C_PROGRAMS.items():
+        good, _ = logged(f"{name}-host", ["gcc", *CFLAGS, "-o", TARGET / name, source, *flags.split()])
+        rows.append((f"{source} builds as pkg-config says", verdict(not status and good)))
+
+    def ran(program):
+        return run(["env", f"LD_LIBRARY_PATH={installed / 'lib'}", program])[:2]
+
+    command = ran(installed / "bin/vlmatrix")
+    return rows + [("the C example prints what the command prints", verdict(
+                        command == ran(TARGET / "vlmatrix-c") and command[0] == 0)),
+                   ("every function of the C API", verdict(ran(TARGET / "c_api")[0] == 0))]

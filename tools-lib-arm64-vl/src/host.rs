@@ -95,9 +95,10 @@ mod imp {
     const MAX: u32 = 8192;
 
     pub fn read() -> Result<Host> {
-        // SAFETY: getauxval() reads what the process was started with.
-        let [hwcap, hwcap2] =
-            [libc::AT_HWCAP, libc::AT_HWCAP2].map(|n| unsafe { libc::getauxval(n) });
+        // SAFETY: The call reads what the process was started with.
+        let hwcap = unsafe { libc::getauxval(libc::AT_HWCAP) };
+        // SAFETY: As above.
+        let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
         let sme = hwcap2 & HWCAP2_SME != 0;
         Ok(Host {
             sve: vectors(hwcap & HWCAP_SVE != 0, PR_SVE_SET_VL, "sve")?,

@@ -183,25 +183,26 @@ mod imp {
         Ok(Scratch(vcpu, vm))
     }
 
-    fn words(vcpu: VcpuRef<'_>, id: u64) -> io::Result<[u64; 8]> {
-        let mut bytes = [0; 64];
-        vcpu.get(id, &mut bytes[..bytes_of(id)])?;
-        let mut words = [0; 8];
-        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = bytes
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte));
-        }
-        Ok(words)
+    fn id_register(vcpu: VcpuRef<'_>, id: u64) -> Result<u64> {
+        let mut value = [0; 8];
+        vcpu.get(id, &mut value)
+            .map_err(|error| Error::kernel("KVM_GET_ONE_REG of an ID register", error))?;
+        Ok(u64::from_le_bytes(value))
     }
 
     /// Which of the two features KVM has: INIT refuses the others.
     fn lengths(kvm: &Kvm, feature: u32, vls: u64) -> Result<Lengths> {
         match vcpu(kvm, feature) {
-            Ok(Scratch(vcpu, _vm)) => Ok(words(VcpuRef::new(&vcpu), vls)
-                // Another feature of this number, on a kernel that numbers otherwise.
-                .map_or(Lengths::NONE, Lengths::from_register)),
+            Ok(Scratch(vcpu, _vm)) => {
+                let mut value = [0; 64];
+                // No such register: another feature has this number, on a kernel that numbers otherwise.
+                let there = VcpuRef::new(&vcpu).get(vls, &mut value).is_ok();
+                Ok(if there {
+                    Lengths::from_value(&value)
+                } else {
+                    Lengths::NONE
+                })
+            }
             Err(Error::Kernel { call, .. }) if call == "KVM_ARM_VCPU_INIT" => Ok(Lengths::NONE),
             Err(error) => Err(error),
         }
@@ -242,13 +243,9 @@ mod imp {
         };
         if !sme.is_empty() {
             let Scratch(vcpu, _vm) = vcpu(&kvm, FEATURE_SME)?;
-            let read = |id| {
-                words(VcpuRef::new(&vcpu), id)
-                    .map(|words| words[0])
-                    .map_err(|error| Error::kernel("KVM_GET_ONE_REG of an ID register", error))
-            };
-            offer.sme2 = read(ids::ID_AA64PFR1_EL1)? >> PFR1_SME_SHIFT & 15 >= 2;
-            offer.fa64 = read(ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
+            let vcpu = VcpuRef::new(&vcpu);
+            offer.sme2 = id_register(vcpu, ids::ID_AA64PFR1_EL1)? >> PFR1_SME_SHIFT & 15 >= 2;
+            offer.fa64 = id_register(vcpu, ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
         }
 
         let others = |features: u32, there: bool| {
@@ -322,9 +319,7 @@ mod imp {
         name: &str,
         lower: impl FnOnce(u64) -> (u64, bool),
     ) -> Result {
-        let was = words(vcpu, id)
-            .map_err(|error| Error::kernel("KVM_GET_ONE_REG of an ID register", error))?[0];
-        let (value, there) = lower(was);
+        let (value, there) = lower(id_register(vcpu, id)?);
         if !there {
             return Err(Error::Missing(format!("this host has no {name}")));
         }

@@ -61,6 +61,15 @@ impl Lengths {
         self.0
     }
 
+    /// The set in the bytes of a `*_VLS` register, as they are transferred.
+    pub(crate) fn from_value(value: &[u8]) -> Self {
+        let mut words = [0; 8];
+        for (n, byte) in value.iter().enumerate().take(64) {
+            words[n / 8] |= u64::from(*byte) << (n % 8 * 8);
+        }
+        Self(words)
+    }
+
     /// The lengths in bytes, from the shortest on.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = u32> {
         (0..512u32)

@@ -176,10 +176,10 @@ impl RegisterAccess for VcpuRef<'_> {
         let mut list = vec![0u64];
         loop {
             list[0] = list.len() as u64 - 1;
+            let at = list.as_mut_ptr();
             // SAFETY: The kernel writes the number, and ids behind it if they fit: as many as the
             // number said, which is the room that there is.
-            let done =
-                check(unsafe { ioctl_with_mut_ptr(self, KVM_GET_REG_LIST(), list.as_mut_ptr()) });
+            let done = check(unsafe { ioctl_with_mut_ptr(self, KVM_GET_REG_LIST(), at) });
             let count = list[0] as usize;
             match done {
                 // The number can grow between two calls: another vCPU can change the VM.
@@ -428,15 +428,7 @@ impl SavedVcpu {
 
     /// The lengths in a `*_VLS` register.
     fn lengths(&self, id: u64) -> Lengths {
-        let mut words = [0; 8];
-        let value = self.value(id).unwrap_or_default();
-        for (word, bytes) in words.iter_mut().zip(value.chunks_exact(8)) {
-            *word = bytes
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte));
-        }
-        Lengths::from_register(words)
+        Lengths::from_value(self.value(id).unwrap_or_default())
     }
 
     /// The SVE lengths of the vCPU, [`Lengths::NONE`] if it has none.

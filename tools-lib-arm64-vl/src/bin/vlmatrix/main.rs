@@ -94,8 +94,17 @@ impl Wanted {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+/// An answer as JSON, or as the text that is made of it.
+fn shown<T: Serialize + ?Sized>(
+    answer: &T,
+    json: bool,
+    text: fn(&T) -> String,
+) -> Result<String, serde_json::Error> {
+    if json {
+        Ok(serde_json::to_string_pretty(answer)? + "\n")
+    } else {
+        Ok(text(answer))
+    }
 }
 
 fn machine_of(path: &PathBuf) -> Result<Machine, Box<dyn std::error::Error>> {
@@ -136,7 +145,7 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
         Some(Command::Pool {
             machines,
             wanted,
-            json: as_json,
+            json,
         }) => {
             let machines = machines
                 .iter()
@@ -147,19 +156,9 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
             let good =
                 wanted.is_none_or(|config| machines.iter().all(|m| config.why_not(m).is_empty()));
             let answer = PoolAnswer::new(&machines, common, wanted);
-            (
-                if as_json {
-                    json(&answer)?
-                } else {
-                    text::pool(&answer)
-                },
-                good,
-            )
+            (shown(&answer, json, text::pool)?, good)
         }
-        Some(Command::State {
-            wanted,
-            json: as_json,
-        }) => {
+        Some(Command::State { wanted, json }) => {
             let answer = match wanted.config()? {
                 Some(config) => StateAnswer::new(&config, None),
                 None => {
@@ -170,25 +169,11 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
                     StateAnswer::new(&offer.config(), Some(&offer))
                 }
             };
-            (
-                if as_json {
-                    json(&answer)?
-                } else {
-                    text::state(&answer)
-                },
-                true,
-            )
+            (shown(&answer, json, text::state)?, true)
         }
-        Some(Command::Pid { pid, json: as_json }) => {
+        Some(Command::Pid { pid, json }) => {
             let threads = ThreadView::of_process(pid)?;
-            (
-                if as_json {
-                    json(&threads)?
-                } else {
-                    text::threads(&threads)
-                },
-                true,
-            )
+            (shown(&threads[..], json, text::threads)?, true)
         }
     })
 }
