@@ -15,9 +15,9 @@ check: kernels
 check-debug: kernels
 	@$(lab) scripts/check "debug kernel"
 
-# Our selftests on kernels without SME, without SVE, and with CFI: three quarters of an hour
+# Our selftests on kernels without SME, without SVE, with CFI, and over hibernation: three quarters of an hour
 check-configs: kernels
-	@$(lab) scripts/check "without CONFIG_" "with CFI"
+	@$(lab) scripts/check "without CONFIG_" "with CFI" "hibernation"
 
 # The series for upstream, in build/series/, every patch built and checked
 series: bench
