@@ -52,6 +52,10 @@ lint: tree
 boot: kernels
 	@$(lab) scripts/boot $(if $(RUN),"$(RUN)") $(ARGS)
 
+# The API of the library against that of the commit which set its version
+semver:
+	@$(lab) env CARGO_TARGET_DIR=$(CURDIR)/build/library make -C tools-lib-arm64-vl semver
+
 shell: kernels
 	@SHELL_IN_GUEST=1 $(lab) env SHELL_IN_GUEST=1 scripts/boot scripts/guest/shell
 
@@ -76,4 +80,4 @@ kernels: tree
 clean:
 	rm -rf build
 
-.PHONY: demo check check-debug check-configs series bench fuzz fuzz-kvm mutants depgraph lint boot shell apply tree refresh modules kernels clean
+.PHONY: demo check check-debug check-configs series bench fuzz fuzz-kvm mutants depgraph lint semver boot shell apply tree refresh modules kernels clean
