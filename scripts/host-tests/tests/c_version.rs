@@ -4,7 +4,7 @@
 //! answers in every mode, and the same order of any list.
 
 use reg_list_host_tests::kvm::RegId;
-use reg_list_host_tests::reg_list_core::{order, VecState};
+use reg_list_host_tests::reg_list_core::{order, VecState, LEADERS};
 
 /// `struct kvm_arm_vec_state`, see `reg_list.h`.
 #[repr(C)]
@@ -105,13 +105,7 @@ fn both_give_the_same_order() {
         let len = next() as usize % 700;
         let mut c: Vec<u64> = (0..len)
             .map(|_| {
-                let leader = [
-                    0x6060_0000_0015_ffff,
-                    0x6060_0000_0017_fffe,
-                    0x6030_0000_0013_da12,
-                    0x6030_0000_0013_c021,
-                    0x6030_0000_0013_df1a,
-                ][next() as usize % 5];
+                let leader = LEADERS[next() as usize % LEADERS.len()].raw();
                 match next() % 4 {
                     0 => leader,
                     1 => leader ^ 1 << (next() % 64),
@@ -124,6 +118,9 @@ fn both_give_the_same_order() {
         order(&mut rust);
         // SAFETY: `c` has `len` ids.
         unsafe { kvm_arm_reg_list_order(c.as_mut_ptr(), len) };
-        assert!(rust.iter().map(|id| id.raw()).eq(c));
+        assert!(
+            rust.iter().map(|id| id.raw()).eq(c),
+            "leaders[] of reg_list_fallback.c is not LEADERS of reg_list_core.rs"
+        );
     }
 }

@@ -3,8 +3,8 @@
 //! Properties of the core on many lists, against a plain sort as the oracle.
 
 use reg_list_host_tests::kvm::RegId;
-use reg_list_host_tests::reg_list_core::{order, store, VecState, DEPENDENCIES};
-use std::mem::MaybeUninit;
+use reg_list_host_tests::reg_list_core::{self, order, store, Dependents, VecState, DEPENDENCIES};
+use std::{collections::BTreeSet, mem::MaybeUninit};
 
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 const SME_VLS: u64 = 0x6060_0000_0017_fffe;
@@ -235,16 +235,61 @@ fn a_vcpu_has_what_is_listed_and_nothing_else() {
     }
 }
 
+/// Where else a register stands that the core has as a leader or in its table.
+const EVERYWHERE: &str = "A new line of reg_list_core.rs belongs into these as well:
+  leaders[] in arch-arm64-kvm/reg_list_fallback.c, the same in C
+  LEADERS, dependents() and dependencies() in scripts/host-tests/tests/properties.rs, LEADERS in fuzz.rs
+  leaders[] in tools-testing-selftests/kvm/arm64/reg_list_order.c
+  DEPENDENCIES in rust/rust_reg_list_order.rs and rust/fuzz_model.rs there, LEADERS in rust/reg_list_depgraph.rs
+  DEPENDENTS in scripts/lab/picture.py
+  the list of leaders in Documentation/virt/kvm/arm/reg-list.rst";
+
+#[test]
+fn the_leaders_are_known_everywhere() {
+    let leaders = reg_list_core::LEADERS.map(RegId::raw);
+    assert!(
+        leaders[..] == LEADERS[..],
+        "the core has the leaders {leaders:#x?}, the tests {LEADERS:#x?}.\n{EVERYWHERE}"
+    );
+}
+
+/// All registers that a line of the table is about, without [`Dependents::contain`].
+fn registers_of(then: Dependents) -> Vec<u64> {
+    match then {
+        Dependents::Vectors => vectors().collect(),
+        Dependents::FpState => fp_state().collect(),
+        Dependents::Array => array().collect(),
+        Dependents::One(id) => vec![id.raw()],
+    }
+}
+
 #[test]
 fn the_table_has_each_dependency_and_no_other() {
-    let dependencies = dependencies();
+    let pairs = |first: u64, then: Vec<u64>| then.into_iter().map(move |then| (first, then));
+    let table: BTreeSet<_> = DEPENDENCIES
+        .iter()
+        .flat_map(|line| pairs(line.first.raw(), registers_of(line.then)))
+        .collect();
+    let known: BTreeSet<_> = dependencies()
+        .into_iter()
+        .flat_map(|(first, then)| pairs(first, then))
+        .collect();
+    let differ: Vec<_> = table.symmetric_difference(&known).take(4).collect();
+    assert!(
+        differ.is_empty(),
+        "the core and the tests differ in (first, then) {differ:#x?}.\n{EVERYWHERE}"
+    );
+
+    // And a line is about the registers that it says, and no others.
     let others = [0x6030_0000_0010_0000, u64::MAX];
     for id in dependents().chain(LEADERS).chain(others) {
-        for (first, then) in &dependencies {
-            let listed = DEPENDENCIES
-                .iter()
-                .any(|d| d.first.raw() == *first && d.then.contain(RegId::new(id)));
-            assert_eq!(listed, then.contains(&id), "{first:#x} before {id:#x}");
+        for line in &DEPENDENCIES {
+            assert_eq!(
+                line.then.contain(RegId::new(id)),
+                registers_of(line.then).contains(&id),
+                "{:#x} before {id:#x}",
+                line.first.raw()
+            );
         }
     }
 }
