@@ -146,11 +146,25 @@ static void sme_run_case(const struct sme_case *c, unsigned int shape)
 		ksft_test_result(WIFEXITED(status) && !WEXITSTATUS(status), "%s\n", name);
 }
 
-/* Runs the cases whose name contains @only (all, if it is NULL), and exits. */
+/* A part of the kinds of vCPU, for who has no time for all. */
+static unsigned int sme_shard, sme_shards = 1;
+
+static __maybe_unused void sme_set_shard(const char *arg)
+{
+	if (sscanf(arg, "%u/%u", &sme_shard, &sme_shards) == 2 && sme_shard < sme_shards)
+		return;
+	fprintf(stderr, "-s takes a share I/N of the kinds of vCPU, with I < N: 0/3\n");
+	exit(KSFT_FAIL);
+}
+
+/*
+ * Runs the cases whose name contains @only (all, if it is NULL) on the vCPUs
+ * of the shard, and exits.
+ */
 static __noreturn __maybe_unused void sme_run_cases(const struct sme_case *tests, int n,
 						    const char *only)
 {
-	unsigned int plan = 0, shape;
+	unsigned int plan = 0, all = 0, shape;
 	int i, pass;
 
 	sme_skip_reason = mmap(NULL, SME_REG_BYTES, PROT_READ | PROT_WRITE,
@@ -165,14 +179,19 @@ static __noreturn __maybe_unused void sme_run_cases(const struct sme_case *tests
 			for (shape = 0; shape < SME_NR_SHAPES; shape++) {
 				if (tests[i].shapes ? !(tests[i].shapes & BIT(shape)) : shape)
 					continue;
+				all += !pass;
+				if (shape % sme_shards != sme_shard)
+					continue;
 				if (pass)
 					sme_run_case(&tests[i], shape);
 				else
 					plan++;
 			}
 		}
-		if (!pass)
-			ksft_set_plan(plan);
+		if (pass)
+			break;
+		ksft_set_plan(plan);
+		ksft_print_msg("shard %u/%u: %u of %u cases\n", sme_shard, sme_shards, plan, all);
 	}
 	ksft_finished();
 }

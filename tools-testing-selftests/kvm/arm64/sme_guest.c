@@ -2038,8 +2038,9 @@ static const struct sme_case tests[] = {
 
 static void help(const char *name)
 {
-	printf("usage: %s [-n EXITS] [CASE]\n"
+	printf("usage: %s [-n EXITS] [-s I/N] [CASE]\n"
 	       "  -n EXITS  forced exits of each guest, where there are many (default %u)\n"
+	       "  -s I/N    the share I of N of the kinds of vCPU (default 0/1)\n"
 	       "  CASE      those cases alone whose names contain it\n", name, nr_exits);
 	exit(KSFT_FAIL);
 }
@@ -2048,10 +2049,13 @@ int main(int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:h")) != -1) {
-		if (opt != 'n')
+	while ((opt = getopt(argc, argv, "n:s:h")) != -1) {
+		if (opt == 'n')
+			nr_exits = atoi_positive("number of exits", optarg);
+		else if (opt == 's')
+			sme_set_shard(optarg);
+		else
 			help(argv[0]);
-		nr_exits = atoi_positive("number of exits", optarg);
 	}
 
 	test_disable_default_vgic();

@@ -3,7 +3,7 @@
 //! Runs the cases of a kselftest and reports them as KTAP.
 
 use crate::kvm::Errno;
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 /// The exit status of a kselftest of which nothing could run.
 const SKIPPED: u8 = 4;
@@ -76,9 +76,69 @@ impl Case {
     }
 }
 
-/// Runs the cases whose names contain `only`.
-pub fn run(mut cases: Vec<Case>, only: &str) -> ExitCode {
-    cases.retain(|case| case.name.contains(only));
+/// What the command line of a test says.
+struct Choice {
+    /// Which share of the kinds of vCPU, of how many.
+    shard: (usize, usize),
+    /// What the names of the cases contain.
+    only: String,
+}
+
+impl Choice {
+    /// Reads `[-s I/N] [WORDS]`. The error says what is wrong.
+    fn of(mut args: impl Iterator<Item = String>) -> Result<Self, &'static str> {
+        let mut choice = Self {
+            shard: (0, 1),
+            only: String::new(),
+        };
+        while let Some(arg) = args.next() {
+            if arg == "-s" {
+                let shard = args.next().unwrap_or_default();
+                let numbers = shard.split_once('/').unwrap_or_default();
+                choice.shard = match (numbers.0.parse(), numbers.1.parse()) {
+                    (Ok(shard), Ok(shards)) if shard < shards => (shard, shards),
+                    _ => return Err("-s takes a share I/N of the kinds of vCPU, I < N: 0/3"),
+                };
+            } else {
+                choice.only = arg;
+            }
+        }
+        Ok(choice)
+    }
+
+    /// Keeps the cases that are meant. The kind of vCPU is what a name begins with, up to a colon;
+    /// a case without one is a kind of its own.
+    fn retain(&self, cases: &mut Vec<Case>) {
+        let mut kinds = Vec::new();
+        cases.retain(|case| {
+            let kind = case.name.split(": ").next().unwrap_or_default().to_owned();
+            let number = kinds.iter().position(|known| *known == kind);
+            let number = number.unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            });
+            number % self.shard.1 == self.shard.0 && case.name.contains(&self.only)
+        });
+    }
+}
+
+/// Runs the cases that the command line chooses.
+pub fn run_chosen(mut cases: Vec<Case>) -> ExitCode {
+    let choice = match Choice::of(env::args().skip(1)) {
+        Ok(choice) => choice,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (all, (shard, shards)) = (cases.len(), choice.shard);
+    choice.retain(&mut cases);
+    println!("# shard {shard}/{shards}: {} of {all} cases", cases.len());
+    run(cases)
+}
+
+/// Runs the cases.
+pub fn run(cases: Vec<Case>) -> ExitCode {
     println!("TAP version 13\n1..{}", cases.len());
 
     let [mut passed, mut failed, mut skipped] = [0; 3];

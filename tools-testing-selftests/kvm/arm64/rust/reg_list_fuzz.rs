@@ -2052,5 +2052,5 @@ fn main() -> ExitCode {
     cases.push(Case::new("most calls succeed", move || {
         summary(&sum(reports(options)?))
     }));
-    ktap::run(cases, "")
+    ktap::run(cases)
 }

@@ -20,7 +20,6 @@ use random::Random;
 use state::{fill_vectors, lost, save, State};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     process::ExitCode,
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
@@ -764,6 +763,5 @@ fn main() -> ExitCode {
     let Ok(kvm) = Kvm::open() else {
         return ktap::skip_all("no /dev/kvm");
     };
-    let only = env::args().nth(1).unwrap_or_default();
-    ktap::run(cases(&Rc::new(kvm)), &only)
+    ktap::run_chosen(cases(&Rc::new(kvm)))
 }

@@ -21,7 +21,7 @@ use kvm::{uapi, Errno, Kvm, RegId, Value, Vcpu};
 use names::name;
 use random::Random;
 use state::{fill_others, fill_vectors, lost, restore, save, State};
-use std::{env, process::ExitCode, sync::Arc, thread};
+use std::{process::ExitCode, sync::Arc, thread};
 use vcpus::{Features, Length, Machine, Shape};
 use vectors::{is_vector_class, Mode, FPMR, SM, ZA};
 
@@ -496,6 +496,5 @@ fn main() -> ExitCode {
     let sme = kvm
         .capability(uapi::KVM_CAP_ARM_SME)
         .is_ok_and(|sme| sme > 0);
-    let only = env::args().nth(1).unwrap_or_default();
-    ktap::run(cases(&Arc::new(kvm), Host::new(sme)), &only)
+    ktap::run_chosen(cases(&Arc::new(kvm), Host::new(sme)))
 }
