@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Sourced by the scripts: where things are, and the few functions that all of them use.
+# shellcheck disable=SC2034
 
 set -eu
 shopt -s inherit_errexit
@@ -7,6 +8,8 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/kvm-reg-list
 build=$top/build
 tree=${TREE:-$build/linux}
+# The kernel that people run, in the toolbox (scripts/fetch-debian-kernel).
+debian_image=/usr/lib/debian-kernel/Image
 export LC_ALL=C.UTF-8
 
 # Where there is ccache, its folder of compiler names stands first, so that the commands which
@@ -36,19 +39,44 @@ here_of()
 	done
 }
 
+# series [GROUP]...: the patches of these groups, in order; without one, of all.
+series()
+{
+	grep -v '^#' "$top/patches/series" | while read -r patch; do
+		case " ${*:-${patch%%/*}} " in *" ${patch%%/*} "*) echo "$patch" ;; esac
+	done
+}
+
+# file_of PATCH FILE: FILE as PATCH adds it. What is here is the file as it is at the end of the series, so
+# the hunks of the patches behind PATCH are taken back, the last first.
+file_of()
+{
+	_at=$(mktemp -d)
+	mkdir -p "$_at/$(dirname "$2")"
+	cp "$top/$(here_of "$2")" "$_at/$2"
+	series | sed "1,\\#^$1\$#d" | tac | while read -r _later; do
+		grep -q "^diff --git a/$2 " "$top/patches/$_later" || continue
+		(cd "$_at" && GIT_CEILING_DIRECTORIES=$(dirname "$_at") git apply -R "--include=$2" "$top/patches/$_later") ||
+			die "$(here_of "$2") has changed where $_later changes it: make the change in build/linux, then 'make refresh'"
+	done
+	cat "$_at/$2"
+	rm -rf "$_at"
+}
+
 # What "make boot" is given means something else to the kernel's Makefiles: KVM is a folder there.
 make() { env -u ARGS -u CPU -u IMAGE -u KVM -u RUN -u SMP make "$@"; }
 
-# kmake OUT ARGS...: the kernel's make for arm64 (or KARCH), with OUT inside the source tree,
-# so that all paths in it are relative and a copied tree stays up to date.
+# kmake OUT ARGS...: the kernel's make for arm64 (or KARCH) by clang (or WITH=gcc), with OUT inside the source
+# tree, so that all paths in it are relative and a copied tree stays up to date.
 kmake()
 {
-	_out=$1; shift
-	make -C "$_out/.." "ARCH=${KARCH:-arm64}" "LLVM=${LLVM:-1}" O="$_out" "$@"
+	_out=$1 _with=LLVM=${LLVM:-1}; shift
+	[ "${WITH:-clang}" = clang ] || _with=CROSS_COMPILE=aarch64-linux-gnu-
+	make -C "$_out/.." "ARCH=${KARCH:-arm64}" "$_with" ${W:+"W=$W"} O="$_out" "$@"
 }
 
-# put_series TREE: makes the commits of the series on the tag "unpatched" in the git repository TREE,
-# and prints the last. TREE's own files stay as they are: what does not change is not built again.
+# put_series TREE [GROUP]...: makes the commits of the series, or of these groups, on the tag "unpatched"
+# in the git repository TREE, and prints the last. TREE's own files stay as they are: what does not change is not built again.
 put_series()
 {
 	_aside=$build/series-aside
@@ -58,7 +86,7 @@ put_series()
 	git -C "$_aside" sparse-checkout set --cone arch/arm64 rust include/kvm include/uapi/linux Documentation/virt \
 		tools/testing/selftests/kvm tools/testing/selftests/arm64 scripts
 	git -C "$_aside" checkout -q --detach unpatched
-	GIT_COMMITTER_NAME=kvm-reg-list GIT_COMMITTER_EMAIL=lab@localhost "$top/scripts/apply" "$_aside"
+	GIT_COMMITTER_NAME=kvm-reg-list GIT_COMMITTER_EMAIL=lab@localhost "$top/scripts/apply" "$_aside" "${@:2}"
 	git -C "$_aside" rev-parse HEAD
 	git -C "$1" worktree remove --force "$_aside"
 }
@@ -76,6 +104,30 @@ checkpatch()
 {
 	(cd "$tree" && ./scripts/checkpatch.pl --strict --terse --no-summary "$1") |
 		grep -E 'ERROR|WARNING|CHECK' | grep -v -F -e "$(grep -v '^#' "$top/patches/checkpatch-exceptions")"
+}
+
+# once FOLDER REPOSITORY PATHS CMD...: makes FOLDER by CMD, unless it was made from the same PATHS of the
+# REPOSITORY before, here or in another clone: a copy is kept in the cache. What is not committed is always
+# made anew.
+once()
+{
+	_folder=$1 _repository=$2 _paths=$3 _from=; shift 3
+	if [ -z "$(git -C "$_repository" status --porcelain -- $_paths)" ]; then
+		_from=$(basename "$_folder")-$( (git -C "$_repository" ls-tree HEAD $_paths; echo "${TOOLBOX:-}") | cksum | cut -d' ' -f1)
+		[ ! -e "$_folder" ] || [ "$(cat "$_folder.from" 2>/dev/null)" != "$_from" ] || return 0
+	fi
+	rm -f "$_folder.from"
+	if [ -n "$_from" ] && [ -e "$cache/$_from" ]; then
+		rm -rf "$_folder"
+		cp -a "$cache/$_from" "$_folder"
+	else
+		"$@"
+	fi
+	[ -n "$_from" ] || return 0
+	echo "$_from" > "$_folder.from"
+	[ -e "$cache/$_from" ] || { cp -a "$_folder" "$cache/$_from.part"; mv "$cache/$_from.part" "$cache/$_from"; }
+	# The last three are kept.
+	ls -dt "$cache/$(basename "$_folder")"-[0-9]* | tail -n +4 | xargs -r rm -rf
 }
 
 # logged LOG WHAT CMD...: runs CMD with its output in LOG; on failure shows the error. CMD can be a
