@@ -1,23 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The front door: one rule a command. Each runs a script of the same name in the toolbox.
+# The front door: a rule a command. scripts/toolbox runs each where the tools are; what moves things is a
+# bash script in scripts/, what judges is Python in scripts/lab/.
 
 lab := scripts/toolbox
+check := $(lab) scripts/lab/check.py $(if $(LIST),--list) $(if $(ONLY),--only "$(ONLY)") $(if $(TEST),--test "$(TEST)")
+
+# GROUPS="prep reg-list": tree, boot and shell with these groups of patches/ alone, in a tree of their own
+space := $(subst ,, )
+export TREE := $(CURDIR)/build/linux$(if $(GROUPS),-$(subst $(space),+,$(strip $(GROUPS))))
 
 # The list before and after, on two booted kernels
 demo: kernels
-	@$(lab) scripts/demo
+	@$(lab) scripts/lab/demo.py
 
-# Every test; the last line is "N passed, N failed, N skipped"
-check: kernels
-	@$(lab) scripts/check
+# make check [ONLY="words of a suite's name"] [TEST="PROGRAM [CASE]"] [LIST=1]: the tests; the last line is
+# "N passed, N failed, N skipped"
+check:
+	@$(check)
+
+# The same with every kind of vCPU on every machine in every mode, and all that takes long: hours
+check-all:
+	@$(check) --all
 
 # Our selftests on a kernel with KASAN, lockdep, UBSAN and kmemleak: half an hour
-check-debug: kernels
-	@$(lab) scripts/check "debug kernel"
+check-debug:
+	@$(lab) scripts/lab/check.py --only "debug kernel"
 
 # Our selftests on kernels without SME, without SVE, with CFI, and over hibernation: three quarters of an hour
-check-configs: kernels
-	@$(lab) scripts/check "without CONFIG_" "with CFI" "hibernation"
+check-configs:
+	@$(lab) scripts/lab/check.py --only "configuration | hibernation"
 
 # The series for upstream, in build/series/, every patch built and checked
 series: bench
@@ -25,7 +36,11 @@ series: bench
 
 # Instructions per call, patched against unpatched
 bench: kernels
-	@$(lab) scripts/bench
+	@$(lab) scripts/lab/bench.py
+
+# Puts what the commands printed last into README.md
+readme:
+	@$(lab) scripts/lab/readme.py
 
 # make fuzz [N=EXECUTIONS] [WHAT=core|library]: the Rust core, or what reads the library's files, on this
 # machine; 100 million take a quarter of an hour
@@ -36,19 +51,19 @@ fuzz:
 fuzz-kvm: kernels
 	@$(lab) scripts/fuzz-kvm $(or $(N),1000000) $(SEED)
 
-# Breaks the kernel in one place at a time, and shows which tests see it: about 40 minutes
+# make mutants [ONLY=WORD]: breaks the kernel in one place at a time, and shows which tests see it: 40 minutes
 mutants: kernels
-	@$(lab) scripts/mutate
+	@$(lab) scripts/lab/mutants.py $(ONLY)
 
 # Which registers depend on one another, by experiment on every kind of vCPU: 20 minutes
 depgraph: kernels
-	@$(lab) scripts/depgraph
+	@$(lab) scripts/lab/depgraph.py
 
-# Style of sources and patches
-lint: tree
+# Style of sources, scripts and patches
+lint: kernels
 	@$(lab) scripts/lint
 
-# make boot RUN=PROGRAM [ARGS="..."] [CPU=...] [KVM=...] [IMAGE=...] [ICOUNT=1]
+# make boot RUN=PROGRAM [ARGS="..."] [CPU=MACHINE] [KVM=MODE] [IMAGE=...] [ICOUNT=1] [BOOT_DIR=FOLDER] [GROUPS="..."]
 boot: kernels
 	@$(lab) scripts/boot $(if $(RUN),"$(RUN)") $(ARGS)
 
@@ -57,7 +72,7 @@ semver:
 	@$(lab) env CARGO_TARGET_DIR=$(CURDIR)/build/library make -C tools-lib-arm64-vl semver
 
 shell: kernels
-	@SHELL_IN_GUEST=1 $(lab) env SHELL_IN_GUEST=1 scripts/boot scripts/guest/shell
+	@SHELL_IN_GUEST=1 $(lab) scripts/boot scripts/guest/shell
 
 # make apply KDIR=TREE: the series on your own kernel tree
 apply:
@@ -65,19 +80,21 @@ apply:
 
 # The patched tree as a git repository, build/linux, to work in; refresh brings commits back
 tree:
-	@$(lab) scripts/tree
+	@$(lab) scripts/tree $(GROUPS)
 refresh:
 	@$(lab) scripts/refresh
 
 # make modules KDIR=BUILD: the ordering core and its KUnit suite for a kernel that is there
 modules:
-	@$(lab) scripts/modules "$(KDIR)"
+	@$(lab) scripts/build-module "$(KDIR)"
 
+# The patched kernel and what runs in it beside the tests
 kernels: tree
-	@$(lab) scripts/build-kernel $(CURDIR)/build/linux/out patched
-	@$(lab) scripts/guest-programs
+	@$(lab) scripts/build-kernel $(TREE)/out $(notdir $(subst linux,patched,$(TREE)))
+	@$(lab) scripts/build-guest
 
 clean:
 	rm -rf build
 
-.PHONY: demo check check-debug check-configs series bench fuzz fuzz-kvm mutants depgraph lint semver boot shell apply tree refresh modules kernels clean
+.PHONY: demo check check-all check-debug check-configs series bench readme fuzz fuzz-kvm mutants depgraph lint semver \
+	boot shell apply tree refresh modules kernels clean

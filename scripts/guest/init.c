@@ -2,12 +2,12 @@
 /*
  * init - PID 1 of the initramfs in which the tests run.
  *
- * Mounts what tests expect, runs one job between the lines "@@start" and
- * "@@exit STATUS", by which the host finds its output and exit status on the
- * console, and powers the machine off.  The job is
- * /job, run by /bin/busybox sh, if it is there; otherwise /program, with the
- * NUL-terminated arguments in /program.args (which may be missing: none).
- * STATUS is the job's exit status, or 128 plus the signal that killed it.
+ * Mounts what tests expect, runs one job between the lines "@@begin job" and
+ * "@@end job STATUS", by which the host finds its output and exit status on
+ * the console, and powers the machine off.  The job is /job, run by
+ * /bin/busybox sh, if it is there; otherwise /program, with the NUL-terminated
+ * arguments in /program.args (which may be missing: none).  STATUS is the
+ * job's exit status, or 128 plus the signal that killed it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +85,7 @@ int main(void)
 	/* Nothing may wait in a buffer that fork() would double. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mount_all();
-	printf("@@start\n");
+	printf("@@begin job\n");
 
 	job = fork();
 	if (!job) {
@@ -105,7 +105,7 @@ int main(void)
 	}
 
 	/* On a line of its own, even after output that ends without one. */
-	printf("\n@@exit %d\n", status);
+	printf("\n@@end job %d\n", status);
 	fflush(stdout);
 	sync();
 	reboot(RB_POWER_OFF);

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from lab import RESULTS, TREE, die, save, say, script
-from measure import SHAPES, exits, listing, measure, moves, orderings, text_size
+from command import RESULTS, die, save, say
+from products import Broken, kernel, product
+from reglist import KINDS, exits, listing, measure, moves, orderings, text_size
 
 # The sizing and the full call together, on the SVE+PMU vCPU: no more than this of the unpatched.
 LISTING = 0.25
@@ -20,26 +21,29 @@ MOVE = 1.02
 # Bytes of text and read-only data without KUNIT.
 GROWTH = 8192
 
-without_kunit = TREE / "out-CONFIG_KUNIT-n"
-if script("build-kernel", without_kunit, "CONFIG_KUNIT-n", "CONFIG_KUNIT=n", "CONFIG_RUST_KERNEL_DOCTESTS=n",
-          "--", "arch/arm64/kvm/")[0]:
-    die("KVM without KUNIT does not build")
-unpatched = Path(script("unpatched")[1].strip())
+try:
+    unpatched = Path(product("unpatched"))
+    without_kunit = kernel("out-CONFIG_KUNIT-n", "CONFIG_KUNIT-n", "CONFIG_KUNIT=n", "CONFIG_RUST_KERNEL_DOCTESTS=n",
+                           targets=("arch/arm64/kvm/",))
+except Broken as error:
+    die(error)
 
 with ThreadPoolExecutor(2) as boots:
     jobs = [boots.submit(job) for job in (
-        orderings, moves, *(partial(job, image) for job in (measure, exits) for image in ("unpatched", "patched")))]
+        orderings, moves,
+        *(partial(measure, image, ICOUNT="1") for image in ("unpatched", "patched")),
+        *(partial(exits, image) for image in ("unpatched", "patched")))]
 ordered, moved, before, after, exits_before, exits_after = (job.result() for job in jobs)
 
 rows = []
 table = [f"{'vCPU':8}{'registers':>10}{'call':>8}{'unpatched':>12}{'patched':>9}{'ratio':>7}"]
-for shape in SHAPES:
-    b, a = before[shape], after[shape]
+for kind in KINDS:
+    b, a = before[kind], after[kind]
     for call, was, now in (("sizing", b["sizing_instructions"], a["sizing_instructions"]),
                            ("full", b["list_instructions"], a["list_instructions"]),
                            ("both", listing(b), listing(a))):
-        table.append(f"{shape:8}{a['registers']:>10}{call:>8}{was:>12,}{now:>9,}{now / was:>7.3f}")
-        rows.append({"vcpu": shape, "registers": a["registers"], "call": call, "unpatched": was,
+        table.append(f"{kind:8}{a['registers']:>10}{call:>8}{was:>12,}{now:>9,}{now / was:>7.3f}")
+        rows.append({"vcpu": kind, "registers": a["registers"], "call": call, "unpatched": was,
                      "patched": now, "ratio": round(now / was, 4)})
 say("\n".join(table))
 # For the cover letter of the series.
@@ -74,6 +78,7 @@ for what, value, limit in limits:
 
 data = {"calls": rows, "ordering": ordered, "moves": moved,
         "exits": {"unpatched": exits_before, "patched": exits_after}, "text": {"unpatched": was, "patched": now},
-        "limits": [{"what": " ".join(what.split()), "measured": value, "limit": limit} for what, value, limit in limits]}
+        "limits": [{"what": " ".join(what.split()), "measured": value, "limit": limit}
+                   for what, value, limit in limits]}
 say(f"\nas JSON: {save('bench.json', data)}")
 raise SystemExit(any(value > limit for _, value, limit in limits))

@@ -3,7 +3,7 @@
 """The dependency experiment: which registers of a vCPU depend on one another when they are written
 back, and whether the order of KVM_GET_REG_LIST respects it.
 
-usage: scripts/depgraph [--quick] [ARGUMENT OF reg_list_depgraph]...
+usage: scripts/lab/depgraph.py [--quick] [ARGUMENT OF reg_list_depgraph]...
 
 Boots reg_list_depgraph in the modes that its kinds of vCPU need, and puts what it finds together in
 build/results/depgraph.json, .dot and .svg.
@@ -16,7 +16,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from lab import BUILD, RESULTS, boot_script, die, save, say, script
+import boot
+from command import RESULTS, die, log, save, say, script
+from selftests import FOLDER, file_name
 
 # The boots: (KVM mode, arguments). EL2 vCPUs are there only in nested mode.
 BOOTS = (
@@ -36,13 +38,12 @@ Dashed: against the order of the list, but nothing is lost.  Red: a restore lose
 """
 
 
-def boot(mode, args):
+def experiment(mode, args):
     """One boot; (exit status, {section: text})."""
-    status, out = boot_script(f"/test/reg_list_depgraph {args}\n",
-                              {"reg_list_depgraph": BUILD / "selftests" / "reg_list_depgraph"},
-                              KVM=mode, TIMEOUT="3500")
-    (BUILD / "log" / f"depgraph-{re.sub(r'\W+', '-', f'{mode} {args}'.strip())}.log").write_text(out)
-    return status, dict(re.findall(r"^==== (\w+)\n(.*?)(?=^====)", out, re.M | re.S))
+    job = boot.run(f"/test/reg_list_depgraph {args}\n", {"reg_list_depgraph": FOLDER / "reg_list_depgraph"},
+                   KVM=mode, TIMEOUT="3500")
+    log(file_name("depgraph", mode, args), job.output)
+    return job.status, dict(re.findall(r"^==== (\w+)\n(.*?)(?=^====)", job.output, re.M | re.S))
 
 
 def merge(sections):
@@ -53,16 +54,16 @@ def merge(sections):
         seen, worst = edges.get(pair, (set(), ""))
         worst = max(style, worst, key=("", ", style=dashed", ", color=red, fontcolor=red").index)
         edges[pair] = (seen | set(labels.split(", ")), worst)
-    return [f'\t{pair} [label="{", ".join(sorted(labels))}"{style}];' for pair, (labels, style) in sorted(edges.items())]
+    return [f'\t{pair} [label="{", ".join(sorted(labels))}"{style}];'
+            for pair, (labels, style) in sorted(edges.items())]
 
 
 def main():
-    if script("selftests")[0]:
+    if script("build-selftests")[0]:
         die("the kvm selftests do not build")
-    (BUILD / "log").mkdir(parents=True, exist_ok=True)
     extra = " ".join(sys.argv[1:])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(lambda b: boot(b[0], f"{b[1]} {extra}"), BOOTS))
+        done = list(pool.map(lambda b: experiment(b[0], f"{b[1]} {extra}"), BOOTS))
 
     found = {"edges": [], "losses": []}
     for (mode, args), (status, sections) in zip(BOOTS, done):
@@ -86,4 +87,5 @@ def main():
     raise SystemExit(any(status for status, _ in done))
 
 
-main()
+if __name__ == "__main__":
+    main()

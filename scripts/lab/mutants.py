@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Breaks the patched kernel in one place at a time, and shows which tests see it.
 
-usage: scripts/mutate [WORD]...     only the patches of scripts/mutants/ with one of the words in their name
+usage: scripts/lab/mutants.py [WORD]...     only the patches of scripts/mutants/ with one of the words in their name
 
 Each has to fail a test in C and one in Rust. Works on a copy of the tree, build/mutants. The table is
 also in build/results/mutants.json.
@@ -13,14 +13,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
-from lab import BUILD, TOP, TREE, boot_script, die, ktap, run, save, say, script
+import boot
+from command import BUILD, SCRIPTS, TREE, die, run, save, say, script
+from ktap import FAILED, ktap
+from selftests import FOLDER, KSFT_SKIP, REG_LIST, RUST, SME
 
 WORK = BUILD / "mutants"
-PATCHES = TOP / "scripts" / "mutants"
-TESTS = {"C": ("reg_list_order", "reg_list_restore", "reg_list_room", "reg_list_sme", "sme_regs", "sme_guest"),
-         "Rust": ("rust_reg_list_order", "rust_reg_list_restore")}
+PATCHES = SCRIPTS / "mutants"
+# What "make check" runs on the default machine in VHE, with every kind of vCPU.
+TESTS = {"C": (*REG_LIST, *SME), "Rust": RUST}
 
 
 def copy_tree():
@@ -37,17 +39,15 @@ def copy_tree():
 def failures(language):
     """How each of the programs ends on the mutant: {program: [failed subtests]}, only those that fail."""
     programs = TESTS[language]
-    body = "".join(f"echo @@{p}; /test/{p}; echo @@status $?\n" for p in programs)
     # A mutant may crash the kernel or hang the guest: what is not reached has not passed.
-    _, out = boot_script(body, {p: BUILD / "selftests" / p for p in programs}, IMAGE=str(WORK / "out/arch/arm64/boot/Image"),
-                         TIMEOUT="300")
+    job = boot.run("".join(f"step {p} /test/{p}\n" for p in programs), {p: FOLDER / p for p in programs},
+                   IMAGE=str(WORK / "out/arch/arm64/boot/Image"), TIMEOUT="300")
     found = {}
     for program in programs:
-        part = out.partition(f"@@{program}\n")[2].partition("@@status ")
-        status = part[2].partition("\n")[0].strip()
-        if status not in ("0", "4"):
-            found[program] = [name for name, how in ktap(part[0]) if how == "failed"] or [
-                f"ends with {status}" if status else "does not end"]
+        step = job.step(program)
+        if step.status not in (0, KSFT_SKIP):
+            found[program] = [row.test for row in ktap(step.output) if row.verdict == FAILED] or [
+                "does not end" if step.status is None else f"ends with {step.status}"]
     return found
 
 
@@ -78,7 +78,7 @@ def main():
               if not sys.argv[1:] or any(word in p.stem for word in sys.argv[1:])]
     if not wanted:
         die("no mutant has such a name: see scripts/mutants/")
-    if script("selftests")[0]:
+    if script("build-selftests")[0]:
         die("the kvm selftests do not build")
     copy_tree()
     # What fails without a mutant would seem to see each of them.
@@ -97,4 +97,5 @@ def main():
     raise SystemExit(bool(survivors))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Draws the order of the register list, before and after, from the lists that "make" got of a vCPU.
 
-usage: scripts/picture [FILE]      (default: the picture in Documentation/)
+usage: scripts/lab/picture.py [FILE]      (default: the picture in Documentation/)
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from lab import RESULTS, TOP, die
+from command import RESULTS, TOP, die
 
 VECTORS, ARRAY = "Z0 to Z31, P0 to P15, FFR", "ZA.H[0] to ZA.H[255], ZT0"
 # What a register is called: by its id, else by the class in it.
@@ -79,8 +79,8 @@ def picture(data):
     svg += [f'<marker id="{colour}" markerWidth="8" markerHeight="8" refX="6" refY="4" orient="auto">'
             f'<path d="M0 0 L8 4 L0 8 z" fill="{colour}"/></marker>' for colour in ("red", "green")]
     svg += ["</defs>", f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-            text(WIDTH / 2, 22, f"The {state['registers']} registers of a vCPU with SVE and SME, SVCR.SM = SVCR.ZA = 1, "
-                 f"vectors of {state['sme_vl']} bytes", text_anchor="middle", font_size=15)]
+            text(WIDTH / 2, 22, f"The {state['registers']} registers of a vCPU with SVE and SME, SVCR.SM = SVCR.ZA = 1,"
+                 f" vectors of {state['sme_vl']} bytes", text_anchor="middle", font_size=15)]
     svg.append(text(WIDTH / 2, height - 14, "An arrow leads from a register to those that it decides about: "
                     "red where it comes too late.", text_anchor="middle"))
     places = {}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots a kernel and runs a job in it; the job's steps, each with its output and exit status.
+
+A job is a shell script. What it runs as "step NAME COMMAND" (scripts/guest/step) is found again by name;
+that is the only protocol between the guest and the lab.
+"""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from command import script
+
+_STEP = re.compile(r"^@@begin (.+)\n((?:.*\n)*?)\n?@@end \1 (\d+)$", re.M)
+
+
+class Step(NamedTuple):
+    """What a step printed, and its exit status: None if it has not ended."""
+
+    status: int | None
+    output: str
+
+
+class Job(NamedTuple):
+    """What a boot gave. status: that of the job, or 124 for no end, 125 for a crash of the kernel."""
+
+    status: int
+    output: str
+
+    def steps(self):
+        """{name: Step} of all that have ended."""
+        return {name: Step(int(status), output) for name, output, status in _STEP.findall(self.output)}
+
+    def step(self, name):
+        """A step by its name; one that has not ended has what came after its begin."""
+        return self.steps().get(name) or Step(None, self.output.partition(f"@@begin {name}\n")[2])
+
+
+def run(body, files=None, **env):
+    """Boots and runs a shell script, with files ({name: path}) in /test. The environment is scripts/boot's."""
+    with tempfile.TemporaryDirectory() as tmp:
+        job = Path(tmp) / "job"
+        job.write_text("#!/bin/sh\n" + body)
+        where = Path(tmp) / "root" / "test"
+        where.mkdir(parents=True)
+        for name, path in (files or {}).items():
+            if os.stat(path).st_dev == os.stat(tmp).st_dev:
+                os.link(path, where / name)
+            else:
+                (where / name).write_bytes(Path(path).read_bytes())
+            (where / name).chmod(0o755)
+        return Job(*script("boot", job, BOOT_DIR=str(where.parent), **env))

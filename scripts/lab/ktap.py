@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads the output of tests: KTAP (Documentation/dev-tools/ktap.rst), and Rust's test harness."""
+
+import re
+from typing import NamedTuple
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+# How many of the lines that a test printed are kept with its verdict.
+LAST_LINES = 12
+
+_RESULT = re.compile(r"\s*(not )?ok (\d+)\s*-?\s*((?:[^#\\]|\\.)*?)\s*(?:#\s*(.*))?$")
+_PLAN = re.compile(r"\s*1\.\.(\d+)")
+_SHARD = re.compile(r"# shard \d+/\d+: (\d+) of (\d+) cases")
+
+
+class Result(NamedTuple):
+    """What became of a test. detail: why it was skipped, or the last lines of one that failed."""
+
+    test: str
+    verdict: str
+    detail: str = ""
+
+
+def verdict(test, good, detail=""):
+    """The result of a check that the lab itself makes."""
+    return Result(test, PASSED if good else FAILED, "" if good else str(detail))
+
+
+def ktap(text):
+    """The leaf results of KTAP text. A plan that is not kept is a failure of its own."""
+    found, said, planned = [], [], None
+    for line in text.splitlines():
+        plan, match = _PLAN.match(line), _RESULT.match(line)
+        if plan and not line[:1].isspace():
+            planned = int(plan[1])
+        if not match:
+            said.append(line)
+            continue
+        bad, _, name, directive = match.groups()
+        if not name and directive:
+            # As kselftest.h has it: the name comes behind "# SKIP".
+            name, _, directive = re.sub(r"^skip\S*\s*", "", directive, flags=re.I).partition(" # ")
+            directive = f"SKIP {directive or name}"
+        skipped = not bad and re.match(r"skip", directive or "", re.I)
+        if skipped:
+            found.append(Result(name, SKIPPED, re.sub(r"^skip\S*\s*", "", directive, flags=re.I)))
+        else:
+            found.append(Result(name, FAILED if bad else PASSED, "\n".join(said[-LAST_LINES:]) if bad else ""))
+        said = []
+    at_the_top = len(re.findall(r"^(?:not )?ok \d+", text, re.M))
+    if planned is not None and at_the_top < planned:
+        found.append(Result(f"all {planned} planned tests report", FAILED,
+                            "\n".join([f"{at_the_top} did", *said[-LAST_LINES:]])))
+    return found
+
+
+def shard(text):
+    """(cases run, cases there are) of programs that were told to run a part of them (-s)."""
+    parts = [(int(ran), int(there)) for ran, there in _SHARD.findall(text)]
+    return sum(ran for ran, _ in parts), sum(there for _, there in parts)
+
+
+def libtest(text):
+    """The results of Rust's test harness."""
+    said = dict(re.findall(r"^---- (.+?) stdout ----\n(.*?)(?=^----|^failures:|\Z)", text, re.M | re.S))
+    return [Result(name.strip(), {"ok": PASSED, "ignored": SKIPPED}.get(how, FAILED),
+                   "\n".join(said.get(name.strip(), "").splitlines()[-LAST_LINES:]))
+            for name, how in re.findall(r"^test (.+?) \.\.\. (?:.*\n)*?(ok|ignored|FAILED)", text, re.M)]

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The emulated machines, the modes of KVM, and which kinds of vCPU are tested on which machine in which mode."""
+
+import re
+from typing import NamedTuple
+
+from command import SCRIPTS, die
+
+FILE = SCRIPTS / "machines"
+
+MODES = ("vhe", "nvhe", "hvhe", "protected", "nested")
+
+# The kinds of vCPU are dealt out to as many cells of a machine, those of the modes in which all kinds are.
+SHARES = 3
+
+
+class Machine(NamedTuple):
+    """A line of scripts/machines. sve, sme: the vector lengths of a process, in bytes."""
+
+    name: str
+    sve: tuple
+    sme: tuple
+    cpu: str
+    append: str
+
+    @property
+    def fa64(self):
+        """Whether all of A64 can be used in streaming mode, which needs SVE2."""
+        return bool(self.sve and self.sme) and "sme_fa64=off" not in self.cpu
+
+    def vcpu_sme(self, mode):
+        """The streaming lengths of vCPUs: protected mode gives none, nested mode has SME vCPUs without EL2."""
+        return () if mode == "protected" else self.sme
+
+
+def lengths(text):
+    """The vector lengths that a word of the file names."""
+    if text == "-":
+        return ()
+    if re.fullmatch(r"\d+-\d+", text):
+        first, last = map(int, text.split("-"))
+        found = tuple(range(first, last + 1, 16))
+    else:
+        found = tuple(map(int, text.split(",")))
+    if not found or any(length % 16 or not 16 <= length <= 256 for length in found):
+        raise ValueError(f"{text} is not a set of vector lengths in bytes: multiples of 16 up to 256")
+    return found
+
+
+def parse(text, where="scripts/machines"):
+    """{name: Machine}; a line that is none is named with its number."""
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split(None, 4)
+        try:
+            if len(words) < 4:
+                raise ValueError("a machine has a name, SVE lengths, SME lengths and a QEMU model")
+            name, sve, sme, cpu = words[:4]
+            if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name.startswith("max"):
+                raise ValueError(f"{name} is not a name: small letters, digits and dashes, and no QEMU model")
+            if not re.fullmatch(r"max(,[\w-]+=\w+)*", cpu):
+                raise ValueError(f"{cpu} is not a QEMU model: max, and properties as in max,sve=off")
+            if name in found:
+                raise ValueError(f"{name} is there twice")
+            found[name] = Machine(name, lengths(sve), lengths(sme), cpu, words[4] if len(words) > 4 else "")
+        except ValueError as error:
+            die(f"{where}:{number}: {error}")
+    return found
+
+
+MACHINES = parse(FILE.read_text())
+
+
+def share(mode, machine, whole=False):
+    """Which kinds of vCPU a cell of the matrix tests: (share, of how many).
+
+    On the default machine all of them in every mode, so that each kind is tested in each mode. On any
+    other the kinds are dealt out: the first three modes have a third each, so that each kind is tested on
+    each machine; the other two modes test a third as well. From machine to machine the thirds change
+    places. So every pair of a mode, a machine and a kind is tested; `whole` is the whole product.
+    """
+    if whole or machine == "default":
+        return 0, 1
+    return (MODES.index(mode) + list(MACHINES).index(machine)) % SHARES, SHARES

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What scripts/guest/reg-list, clocks and exit-cost say of vCPUs in a booted kernel, and sizes of what was built.
+
+Under -icount shift=0 with one CPU an instruction takes a nanosecond of the guest's clock, so the
+figures of a cost are instructions, and the same from run to run.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import boot
+from command import BUILD, LOGS, TREE, die, run
+
+PROGRAMS = {"reg-list": BUILD / "guest/reg-list", "exit-cost": BUILD / "guest/exit-cost",
+            "clocks": BUILD / "guest/clocks"}
+
+# The kinds of vCPU whose listing is timed, and those that are restored in every state: name, features.
+KINDS = {"plain": "", "SVE": "sve", "PMU": "pmu", "SVE+PMU": "sve,pmu"}
+STATES = {"none": "", "SVE": "sve", "SME": "sme", "SVE+SME": "sve,sme"}
+LONGEST = "--features sve,sme,pmu --svcr 3"
+
+
+def outputs(commands, image, **env):
+    """What each command printed in one boot."""
+    body = "".join(f"step '{number}' /test/{command}\n" for number, command in enumerate(commands))
+    job = boot.run(body, PROGRAMS, IMAGE=str(image), **env)
+    steps = [job.step(str(number)) for number in range(len(commands))]
+    for command, step in zip(commands, steps):
+        if step.status != 0:
+            die(f"{command} failed on the {image} kernel (status {step.status}):\n{step.output or job.output}")
+    return [step.output for step in steps]
+
+
+def figures(commands, image, **env):
+    """The lines of JSON that each command printed."""
+    return [[json.loads(line) for line in out.splitlines() if line.startswith("{")]
+            for out in outputs(commands, image, **env)]
+
+
+def measure(image, **env):
+    """{kind: head and length of its list, what a listing costs, and what a restore in its order gives}."""
+    found = figures([f"reg-list --features '{f}'" for f in KINDS.values()], image, **env)
+    return {kind: lines[0] for kind, lines in zip(KINDS, found)}
+
+
+def restores(kvm):
+    """[what a restore gives] for the vCPUs of STATES on the patched kernel, at every vector length."""
+    found = figures([f"reg-list --features '{f}' --states" for f in STATES.values()], "patched", KVM=kvm)
+    return [line for lines in found for line in lines]
+
+
+def listing(kind):
+    """What a listing costs a VMM: the sizing call and the full call."""
+    return kind["sizing_instructions"] + kind["list_instructions"]
+
+
+def lists(image, kinds):
+    """{kind: [id]} of kinds of vCPU, as arguments of reg-list, on one kernel."""
+    found = [re.findall(r"^0x[0-9a-f]{16}$", out, re.M)
+             for out in outputs([f"reg-list {kind} --ids" for kind in kinds], image)]
+    if min(map(len, found)) < 200:
+        die(f"reg-list --ids on the {image} kernel gave {[len(ids) for ids in found]} ids")
+    return dict(zip(kinds, found))
+
+
+def orders():
+    """The list of an SVE+SME vCPU in streaming mode with ZA on, in both orders."""
+    kind = "--features sve,sme --svcr 3"
+    ordered, unpatched = lists("patched", (kind, kind + " --unpatched")).values()
+    return {"patched": ordered, "unpatched": unpatched}
+
+
+def clocks(image):
+    """By how many seconds the clock of each of two vCPUs with EL2 is behind after a restore."""
+    return [vcpu["behind"] for vcpu in figures(["clocks"], image, KVM="nested")[0]]
+
+
+def exits(image):
+    """{vCPU: what a hypercall and a KVM_RUN cost} of one kernel."""
+    return {row["vcpu"]: row for row in figures(["exit-cost"], image, ICOUNT="1")[0]}
+
+
+def moves():
+    """What a save and a restore of the longest list cost, by the order of the client."""
+    return figures([f"reg-list {LONGEST} --moves"], "patched", ICOUNT="1")[0][0]
+
+
+def orderings():
+    """{registers: instructions} of the step that orders a list, counted in the booted kernel itself.
+
+    QEMU executes one instruction at a time and logs those of the functions of that step.
+    """
+    entry = "kvm_arm_reg_list_order"
+    status, symbols, _ = run(["aarch64-linux-gnu-nm", "-S", TREE / "out/vmlinux"])
+    found = {name: (int(start, 16), size) for start, size, name in
+             re.findall(rf"^(\S+) (\S+) [tT] ({entry}|\S*reg_list_core\S*5order)$", symbols, re.M)}
+    if status or entry not in found:
+        die(f"there is no {entry}() in {TREE}/out/vmlinux")
+
+    trace = LOGS / "order.trace"
+    places = ",".join(f"{start:#x}+0x{size}" for start, size in found.values())
+    kinds = (f"--features {KINDS['SVE+PMU']}", LONGEST)
+    lists_of = outputs([f"reg-list {kind} --ids" for kind in kinds], "patched", SMP="1",
+                       QEMU_ARGS=f"-accel tcg,one-insn-per-tb=on -d exec,nochain -dfilter {places} -D {trace}")
+    registers = [len(re.findall(r"^0x", out, re.M)) for out in lists_of]
+    # The field behind the first slash is the address of the instruction.
+    addresses = [int(line.split("/")[1], 16) for line in trace.read_text().splitlines() if line.startswith("Trace")]
+    starts = [i for i, address in enumerate(addresses) if address == found[entry][0]] + [len(addresses)]
+    calls = [end - start for start, end in zip(starts, starts[1:])]
+    trace.unlink()
+    if len(calls) != len(kinds):
+        die(f"{len(calls)} calls of {entry}() for the lists of {len(kinds)} vCPUs")
+    return dict(zip(registers, calls))
+
+
+# The objects that the series has to do with; what sme/ changes in them counts as well.
+OBJECTS = ("arm", "guest", "hypercalls", "sys_regs", "reg_list")
+
+
+def text_size(kvm):
+    """Bytes of text of those objects in a build of arch/arm64/kvm."""
+    objects = [path for name in OBJECTS if (path := Path(kvm) / f"{name}.o").exists()]
+    status, out, _ = run(["aarch64-linux-gnu-size", "-t", *objects])
+    if status:
+        die(f"no objects in {kvm}")
+    return int(re.search(r"^\s*(\d+).*TOTALS", out, re.M)[1])

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs kvm selftests in a booted kernel, and reads what they say."""
+
+import re
+import shlex
+
+import boot
+from command import BUILD, log
+from ktap import FAILED, LAST_LINES, PASSED, SKIPPED, ktap, verdict
+
+FOLDER = BUILD / "selftests"
+KSFT_SKIP = 4
+
+# Our tests: of the list on every kernel, of vCPUs with SME, and both anew in Rust.
+REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore")
+SME = ("sme_regs", "sme_guest", "reg_list_sme")
+RUST = ("rust_reg_list_order", "rust_reg_list_restore")
+
+
+def file_name(*words):
+    """A name for a log."""
+    return re.sub(r"[^\w.-]+", "-", "-".join(str(word) for word in words if word))[-100:].strip("-").lower()
+
+
+def run(commands, kvm, timeout=60, **env):
+    """Runs programs with their arguments, each a step, in one boot: ({command: Step}, path of the log)."""
+    body = "".join(f"step {shlex.quote(c)} timeout {timeout} /test/{c}\n" for c in commands)
+    programs = {c.split()[0] for c in commands}
+    job = boot.run(body, {p: FOLDER / p for p in programs}, KVM=kvm, TIMEOUT=str(120 + timeout * len(commands)), **env)
+    where = log(file_name("selftests", kvm, *env.values(), commands[0] if len(commands) == 1 else ""), job.output)
+    return {c: job.step(c) for c in commands}, where
+
+
+def word(status):
+    """What an exit status of a selftest says in a word."""
+    return {0: PASSED, KSFT_SKIP: SKIPPED, 124: "no end", 143: "no end", None: "did not end"}.get(status, FAILED)
+
+
+def results(name, step, where):
+    """The results of a program: each of its subtests, and how it ended."""
+    rows = [row._replace(test=f"{name}: {row.test}") for row in ktap(step.output)]
+    last = "\n".join([*step.output.splitlines()[-LAST_LINES:], f"the whole output is in {where}"])
+    return rows + [verdict(f"{name} ends well", step.status in (0, KSFT_SKIP) and rows,
+                           f"exit status {step.status}\n{last}")]
+
+
+def tested(names, kvm, timeout=240, **env):
+    """The results of programs of ours in one boot."""
+    steps, where = run(names, kvm, timeout, **env)
+    return [row for name in names for row in results(name, steps[name], where)]

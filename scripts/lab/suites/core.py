@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab itself, and the core of the series: the Rust code on this machine, in KUnit, as a module."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+
+import boot
+from command import BUILD, SCRIPTS, TREE, log, run, script
+from ktap import FAILED, PASSED, SKIPPED, Result, ktap, libtest, verdict
+from products import product
+from suite import Suite
+
+
+def lab_tests():
+    """The lab's own tests: what reads, judges and moves things here."""
+    status, _, err = run([sys.executable, "-m", "unittest", "discover", "-v", "-s", "tests", "-t", "."],
+                         cwd=SCRIPTS / "lab", stderr=subprocess.PIPE)
+    log("lab-tests", err)
+    rows = [Result(name, {"ok": PASSED}.get(how, SKIPPED if how.startswith("skip") else FAILED))
+            for name, how in re.findall(r"^(?:.*\()?tests\.(\S+?)\)?(?:\n.*)? \.\.\. (\w+)", err, re.M)]
+    return rows + [verdict("unittest ends well", not status, err[-2000:])]
+
+
+def host_tests():
+    """The Rust core on this machine, and the C version beside it."""
+    _, out, _ = run(["cargo", "test", "--offline", "--release", "--no-fail-fast", "--features", "c-version"],
+                    cwd=SCRIPTS / "host-tests", stderr=subprocess.STDOUT,
+                    env={"CARGO_TARGET_DIR": str(BUILD / "host-tests"),
+                         "KERNEL_HEADERS": str(TREE / "out/usr/include")})
+    log("host-tests", out)
+    good = re.search(r"^test result: ok", out, re.M) and not re.search(r"^test result: FAILED|^error", out, re.M)
+    return libtest(out) + [verdict("cargo test succeeds", good, out[-2000:])]
+
+
+def fuzzing(what, executions):
+    """Executions of a fuzz target without a finding."""
+    status, out = script("fuzz", executions, what)
+    found = re.search(r"^(\d+) executions, no finding", out, re.M)
+    good = not status and found and int(found[1]) >= executions
+    return [verdict(f"{executions:,} executions, no finding", good, out)]
+
+
+def no_panic():
+    """The Rust object has no way to panic."""
+    status, out, _ = run(["aarch64-linux-gnu-nm", TREE / "out/arch/arm64/kvm/reg_list.o"])
+    good = not status and "kvm_arm_reg_list_order" in out and "panicking" not in out
+    return [verdict("no reference to core::panicking in reg_list.o", good, out)]
+
+
+def kunit_tests():
+    """KUnit ran while the kernel booted; its results are in debugfs."""
+    job = boot.run("for s in kvm_arm_reg_list rust_doctests_kernel; do\n"
+                   "cat /sys/kernel/debug/kunit/$s/results\ndone\n")
+    return [row for row in ktap(job.output) if "rust_doctest" not in row.test or "kvm" in row.test]
+
+
+def module_tests(image):
+    """The out-of-tree module, built for a kernel and loaded into it."""
+    build = product("unpatched") + "/out" if image == "unpatched" else TREE / "out"
+    out = BUILD / f"module-{image}"
+    status, said = script("build-module", build, out)
+    ko = next(out.rglob("*.ko"), None)
+    if status or not ko:
+        return [verdict(f"module for the {image} kernel builds", False, said)]
+    job = boot.run("insmod /test/m.ko && cat /sys/kernel/debug/kunit/*_module/results\n", {"m.ko": ko}, IMAGE=image)
+    return [Result(f"module for the {image} kernel builds", PASSED),
+            verdict("it loads", not job.status, job.output)] + ktap(job.output)
+
+
+SUITES = (
+    Suite("the lab's own tests", lab_tests),
+    Suite("host tests of the Rust core", host_tests, ("patched", "selftests")),
+    Suite("fuzzing the core", partial(fuzzing, "core", 1_000_000), ("tree",)),
+    Suite("fuzzing what reads files", partial(fuzzing, "library", 1_000_000), ("tree",)),
+    Suite("fuzzing the core, 100 million", partial(fuzzing, "core", 100_000_000), ("tree",), long=True),
+    Suite("fuzzing what reads files, 100 million", partial(fuzzing, "library", 100_000_000), ("tree",), long=True),
+    Suite("no panic path", no_panic, ("patched",)),
+    Suite("KUnit at boot", kunit_tests, ("guest", "patched")),
+    Suite("module, unpatched kernel", partial(module_tests, "unpatched"), ("guest", "unpatched")),
+    Suite("module, patched kernel", partial(module_tests, "patched"), ("guest", "patched")),
+)

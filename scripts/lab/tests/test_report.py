@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Choosing suites, the report, and README's blocks."""
+
+import contextlib
+import io
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+import readme
+import report
+from ktap import FAILED, PASSED, SKIPPED, Result
+from machines import MACHINES
+from suite import Suite, choose, matches, nearest
+
+SUITES = (Suite("vhe, default", list, programs=("sme_regs",)), Suite("nvhe, default", list),
+          Suite("library, pool", list), Suite("debug kernel, guests", list, long=True))
+
+
+class Choice(unittest.TestCase):
+    """ONLY=."""
+
+    def names(self, *args):
+        return [suite.name for suite in choose(SUITES, *args)]
+
+    def test_words(self):
+        self.assertEqual(self.names("vhe"), ["vhe, default"])
+        self.assertEqual(self.names("default nvhe"), ["nvhe, default"])
+        self.assertEqual(self.names("pool | nvhe"), ["nvhe, default", "library, pool"])
+        self.assertEqual(self.names("DEBUG"), ["debug kernel, guests"])
+        self.assertTrue(matches("library on this machine", "lib"))
+
+    def test_long_suites_only_when_asked(self):
+        self.assertNotIn("debug kernel, guests", self.names())
+        self.assertIn("debug kernel, guests", self.names("", True))
+
+    def test_nearest(self):
+        self.assertEqual(nearest(SUITES, "librar pool")[0], "library, pool")
+        self.assertIn("nvhe, default", nearest(SUITES, "nvhee"))
+
+
+class Files(unittest.TestCase):
+    """check.json and check.html."""
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        report.RESULTS, self.was = Path(tmp.name), report.RESULTS
+        self.addCleanup(setattr, report, "RESULTS", self.was)
+        self.report = report.Report(SUITES, SUITES[:2])
+        rows = [Result("sme_regs: list", FAILED, "ZA.H[0] is <lost>"), Result("sme_regs: sizes", PASSED),
+                Result("sme_regs: nested", SKIPPED, "no EL2 on this host")]
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            self.report.add(SUITES[0], rows, 2.0)
+        self.out = out.getvalue()
+
+    def test_a_failure_leads_to_the_test(self):
+        page = self.report.html.read_text()
+        self.assertIn("ZA.H[0] is &lt;lost&gt;", page)
+        self.assertIn('make check ONLY=&quot;vhe default&quot; TEST=&quot;sme_regs list&quot;', page)
+        self.assertIn("1 tests: no EL2 on this host", page)
+        self.assertIn('href="#vhe--default"', page)
+        self.assertIn('id="vhe--default"', page)
+        self.assertIn("failed: sme_regs: list\n        ZA.H[0] is <lost>", self.out)
+
+    def test_it_says_that_it_is_incomplete(self):
+        self.assertFalse(json.loads(self.report.json.read_text())["complete"])
+        self.assertIn("1 of 2 suites had ended", self.report.html.read_text())
+        self.assertIn("not yet", self.report.html.read_text())
+        self.report.complete()
+        self.assertTrue(json.loads(self.report.json.read_text())["complete"])
+        self.assertNotIn("Incomplete", self.report.html.read_text())
+
+    def test_not_run_is_not_empty(self):
+        self.report.complete()
+        page = self.report.html.read_text()
+        self.assertEqual(page.count("not run</td>"), 5 * len(MACHINES) - 1 + 2)
+
+    def test_totals(self):
+        self.assertEqual(self.report.totals(), "1 passed, 1 failed, 1 skipped")
+        self.assertEqual(self.report.bad(), 1)
+        self.assertEqual(report.Report(SUITES, SUITES).bad(), 1)
+
+
+class Readme(unittest.TestCase):
+    """The blocks of figures."""
+
+    def test_a_block_is_compared_and_filled(self):
+        text = "before\n<!-- lists.txt -->\n\n    old\n\n<!-- end -->\nafter\n"
+        with tempfile.TemporaryDirectory() as tmp:
+            self.assertEqual(readme.compare(text, Path(tmp)), [])
+            (Path(tmp) / "lists.txt").write_text("a  b \n\nc\n")
+            self.assertEqual(readme.compare(text, Path(tmp)), [("lists.txt", False)])
+            new = readme.filled(text, Path(tmp))
+            self.assertEqual(new, "before\n<!-- lists.txt -->\n\n    a  b\n\n    c\n\n<!-- end -->\nafter\n")
+            self.assertEqual(readme.compare(new, Path(tmp)), [("lists.txt", True)])
