@@ -89,13 +89,17 @@ pub struct ThreadView {
 }
 
 impl ThreadView {
-    /// Stops the thread, looks at it and lets it go on. One that a debugger has stopped already is
-    /// read by [`ThreadView::of_stopped()`].
+    /// Stops the thread, looks at it and lets it go on: with the signal that it was about to get, or stopped as
+    /// it was. One that a debugger has stopped already is read by [`ThreadView::of_stopped()`].
+    ///
+    /// The thread can notice that some of its system calls give `EINTR`: those of signal(7) that a stop
+    /// interrupts, such as `epoll_wait()`. The caller's own children keep their exit status; a handler of
+    /// `SIGCHLD`, or a thread, that waits for any child can be told of the stop.
     ///
     /// # Errors
     ///
-    /// [`Error::Kernel`] when there is no such thread, when it is not ours to trace or traced by
-    /// another process; [`Error::Missing`] on a machine that is not arm64.
+    /// [`Error::Kernel`] with `ESRCH` when there is no such thread or it has ended, with `EPERM` when it is not
+    /// ours to trace or is traced already (ptrace(2)); [`Error::Missing`] on a machine that is not arm64.
     pub fn of(tid: i32) -> Result<Self> {
         imp::of(tid)
     }
@@ -167,13 +171,8 @@ mod imp {
 #[cfg(target_arch = "aarch64")]
 mod imp {
     use super::{io, Error, Presence, Result, ThreadView, VectorView};
-    use nix::{
-        sys::{
-            ptrace,
-            wait::{waitpid, WaitPidFlag, WaitStatus},
-        },
-        unistd::Pid,
-    };
+    use libc::{c_int, c_void, siginfo_t};
+    use std::{mem, ptr, thread, time::Duration};
 
     // uapi/linux/elf.h
     const NT_ARM_TLS: i32 = 0x401;
@@ -190,26 +189,85 @@ mod imp {
     const SVE_PT_REGS_SVE: u16 = 1 << 0;
     const SVE_PT_VL_INHERIT: u16 = 1 << 1;
 
-    /// A traced thread, which goes on when this is dropped.
-    struct Traced(Pid);
+    /// In a thread of its own: when that ends, the kernel lets go whatever it still traces, and gives one that
+    /// has ended meanwhile to its parent.
+    pub fn of(tid: i32) -> Result<ThreadView> {
+        let refused = |error| Error::kernel(format!("tracing thread {tid}"), error);
+        let look = move || {
+            request(libc::PTRACE_SEIZE as c_int, tid, ptr::null_mut())?;
+            request(libc::PTRACE_INTERRUPT as c_int, tid, ptr::null_mut())?;
+            let signal = stopped(tid)?;
+            let view = of_stopped(tid);
+            // It may have been killed meanwhile: there is nobody to let go then.
+            let _ = request(
+                libc::PTRACE_DETACH as c_int,
+                tid,
+                signal as usize as *mut c_void,
+            );
+            Ok(view)
+        };
+        thread::Builder::new()
+            .spawn(look)
+            .map_err(|error| Error::kernel("starting a thread", error))?
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that looks has ended")))
+            .map_err(refused)?
+    }
 
-    impl Drop for Traced {
-        fn drop(&mut self) {
-            // The thread may have been killed meanwhile: there is nobody to let go then.
-            let _ = ptrace::detach(self.0, None);
+    /// Waits until a thread has stopped. Returns the signal that it has to go on with: it may have stopped on
+    /// the way to its handler (ptrace(2), "Signal-delivery-stop").
+    ///
+    /// It asks and does not wait, since a stop is told once: a program that waits for any child elsewhere hears
+    /// of it too.
+    fn stopped(tid: i32) -> io::Result<c_int> {
+        let mut pause = Duration::from_micros(20);
+        loop {
+            // SAFETY: All zeroes is a valid siginfo_t.
+            let mut info: siginfo_t = unsafe { mem::zeroed() };
+            let flags =
+                libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOWAIT | libc::WNOHANG;
+            // SAFETY: The kernel writes to `info`.
+            let done = unsafe { libc::waitid(libc::P_PID, tid as libc::id_t, &mut info, flags) };
+            // ECHILD: it is gone, or is another one since it has executed a program.
+            if done < 0 {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            // SAFETY: What waitid() gives are these members, or zeroes.
+            let (there, status) = unsafe { (info.si_pid() != 0, info.si_status()) };
+            if there && info.si_code != libc::CLD_TRAPPED {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            let at = (&raw mut info).cast();
+            if there {
+                return Ok(to_deliver(status));
+            } else if request(libc::PTRACE_GETSIGINFO as c_int, tid, at).is_ok() {
+                // That of a ptrace-stop, where its status has been taken: the code is the status.
+                let tracing = info.si_code >> 8 == libc::PTRACE_EVENT_STOP;
+                return Ok(if tracing { 0 } else { info.si_signo });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
 
-    pub fn of(tid: i32) -> Result<ThreadView> {
-        let refused = |error| Error::kernel(format!("tracing thread {tid}"), error);
-        let pid = Pid::from_raw(tid);
-        ptrace::seize(pid, ptrace::Options::empty()).map_err(refused)?;
-        let _traced = Traced(pid);
-        ptrace::interrupt(pid).map_err(refused)?;
-        match waitpid(pid, Some(WaitPidFlag::__WALL)).map_err(refused)? {
-            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => Err(refused(nix::Error::ESRCH)),
-            _ => of_stopped(tid),
+    /// The signal on whose way to the thread a status of a stop was, or 0 for a stop that is of tracing, or of
+    /// job control, which the kernel brings back.
+    fn to_deliver(status: c_int) -> c_int {
+        if status >> 8 == libc::PTRACE_EVENT_STOP {
+            0
+        } else {
+            status & 0x7f
         }
+    }
+
+    /// A ptrace request without an address.
+    fn request(op: c_int, tid: i32, data: *mut c_void) -> io::Result<()> {
+        // SAFETY: `data` is null, a number, or points to what the request reads or writes.
+        let done = unsafe { libc::ptrace(op as _, tid, ptr::null_mut::<c_void>(), data) };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
     }
 
     pub fn of_stopped(tid: i32) -> Result<ThreadView> {

@@ -10,8 +10,9 @@ use std::{
     arch::global_asm,
     io,
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 // What debuggee and debugger share: the word that the debugger writes, the mode that is wanted; what
@@ -291,4 +292,209 @@ fn process_that_is_gone_or_not_ours_is_an_error() {
         errno(ThreadView::of_stopped(debuggee.pid)),
         Some(libc::ESRCH)
     );
+}
+
+/// What a look does to the thread must not be seen by it. A page that a child shares with the test.
+struct Shared(NonNull<[AtomicU64; WORDS]>);
+
+impl Shared {
+    fn new() -> Self {
+        // SAFETY: A new mapping changes none that is there.
+        let page = unsafe {
+            let (prot, flags) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            );
+            libc::mmap(std::ptr::null_mut(), WORDS * 8, prot, flags, -1, 0)
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        Self(NonNull::new(page.cast()).unwrap())
+    }
+
+    fn word(&self, n: usize) -> &AtomicU64 {
+        // SAFETY: The mapping has so many words, stays to the end of the process, and is accessed by atomic
+        // operations alone.
+        let words = unsafe { self.0.as_ref() };
+        &words[n]
+    }
+}
+
+/// A child that is killed in the end.
+struct Child(i32);
+
+impl Child {
+    /// `body` makes system calls alone: this process has other threads, which the child has not.
+    fn start(body: impl FnOnce()) -> Self {
+        // SAFETY: As `body` promises.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            body();
+            // SAFETY: This ends the process at once.
+            unsafe { libc::_exit(0) };
+        }
+        assert!(pid > 0, "{}", io::Error::last_os_error());
+        Self(pid)
+    }
+
+    fn state(&self) -> char {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        let (_, behind) = stat.rsplit_once(") ").unwrap();
+        behind.chars().next().unwrap()
+    }
+
+    /// Whether it runs, or sleeps, and nobody traces it.
+    fn check_runs(&self) {
+        thread::sleep(Duration::from_millis(20));
+        assert!(matches!(self.state(), 'R' | 'S'), "it is {}", self.state());
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
+        assert!(status.contains("TracerPid:\t0\n"), "{status}");
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: The child is this one's own.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+fn handle(signal: i32, handler: extern "C" fn(i32)) {
+    // SAFETY: The handlers of this file are safe at any time. All zeroes is a valid action.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+const SENT: usize = 0;
+const RECEIVED: usize = 1;
+const ENOUGH: usize = 2;
+static COUNTED: AtomicPtr<[AtomicU64; WORDS]> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn count(_: i32) {
+    // SAFETY: What it points to is mapped before the handler is there.
+    let words = unsafe { &*COUNTED.load(Ordering::Acquire) };
+    words[RECEIVED].fetch_add(1, Ordering::AcqRel);
+}
+
+extern "C" fn nothing(_: i32) {}
+
+/// A thread whose signals go to itself as fast as it can.
+#[test]
+fn look_loses_no_signal() {
+    for signal in [libc::SIGUSR1, libc::SIGTRAP, libc::SIGRTMIN()] {
+        let shared = Shared::new();
+        COUNTED.store(shared.0.as_ptr(), Ordering::Release);
+        let child = Child::start(|| {
+            handle(signal, count);
+            while shared.word(ENOUGH).load(Ordering::Acquire) == 0 {
+                shared.word(SENT).fetch_add(1, Ordering::AcqRel);
+                // SAFETY: A signal to this process itself.
+                unsafe { libc::raise(signal) };
+            }
+            shared.word(ENOUGH).store(2, Ordering::Release);
+            loop {
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+        while shared.word(RECEIVED).load(Ordering::Acquire) == 0 {
+            thread::yield_now();
+        }
+        let mut errors = Vec::new();
+        for _ in 0..300 {
+            errors.extend(ThreadView::of(child.0).err().map(|error| error.to_string()));
+        }
+        shared.word(ENOUGH).store(1, Ordering::Release);
+        child.check_runs();
+        let number = |n| shared.word(n).load(Ordering::Acquire);
+        let lost = number(SENT) - number(RECEIVED);
+        println!(
+            "signal {signal}: {} sent, {lost} lost, {} errors",
+            number(SENT),
+            errors.len()
+        );
+        assert_eq!((lost, errors.first()), (0, None), "signal {signal}");
+    }
+}
+
+/// A caller with an interval timer, and without SA_RESTART.
+#[test]
+fn look_that_is_interrupted_is_done_all_the_same() {
+    handle(libc::SIGALRM, nothing);
+    let child = Child::start(|| loop {
+        std::hint::spin_loop();
+    });
+    let mut errors = Vec::new();
+    for n in 0..1000 {
+        // SAFETY: All zeroes is no interval.
+        let mut timer: libc::itimerval = unsafe { std::mem::zeroed() };
+        timer.it_value.tv_usec = 50 + n % 700;
+        // SAFETY: The kernel reads the timer.
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+        errors.extend(ThreadView::of(child.0).err().map(|error| error.to_string()));
+    }
+    thread::sleep(Duration::from_millis(50));
+    println!(
+        "{} of 1000 looks failed, the thread is {} then",
+        errors.len(),
+        child.state()
+    );
+    child.check_runs();
+    assert_eq!(errors.first(), None);
+}
+
+extern "C" fn wait_for_any(_: i32) {
+    // SAFETY: The status goes nowhere.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// A program that waits for all its children, as soon as it hears of one, hears of the stop as well.
+#[test]
+fn caller_that_waits_for_any_child_can_look() {
+    let child = Child::start(|| loop {
+        std::hint::spin_loop();
+    });
+    handle(libc::SIGCHLD, wait_for_any);
+    for _ in 0..100 {
+        ThreadView::of(child.0).unwrap();
+    }
+    child.check_runs();
+    handle(libc::SIGCHLD, nothing);
+}
+
+/// The exit status is for the parent, which is the caller here.
+#[test]
+fn look_at_a_child_that_ends_leaves_its_status() {
+    for _ in 0..50 {
+        let child = Child::start(|| thread::sleep(Duration::from_micros(300)));
+        while ThreadView::of(child.0).is_ok() {}
+        let mut status = -1;
+        // SAFETY: The kernel writes the status.
+        let waited = unsafe { libc::waitpid(child.0, &mut status, 0) };
+        assert_eq!(
+            (waited, status),
+            (child.0, 0),
+            "{}",
+            io::Error::last_os_error()
+        );
+    }
+}
+
+#[test]
+fn stopped_thread_stays_stopped() {
+    let child = Child::start(|| loop {
+        thread::sleep(Duration::from_secs(1));
+    });
+    // SAFETY: The child is this one's own.
+    unsafe { libc::kill(child.0, libc::SIGSTOP) };
+    while child.state() != 'T' {
+        thread::yield_now();
+    }
+    ThreadView::of(child.0).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(child.state(), 'T');
 }
