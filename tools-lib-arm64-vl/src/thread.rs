@@ -124,7 +124,7 @@ impl ThreadView {
     ///
     /// # Errors
     ///
-    /// As [`ThreadView::of()`]. A thread that ends meanwhile is left out.
+    /// As [`ThreadView::of()`]. A thread that has ended is left out, the main one too, unless all have.
     ///
     /// # Examples
     ///
@@ -144,11 +144,12 @@ impl ThreadView {
             .collect();
         tids.sort_unstable();
 
-        let gone = |result: &Result<Self>| matches!(result, Err(Error::Kernel { error, .. }) if error.raw_os_error() == Some(libc::ESRCH));
-        let views = tids.iter().map(|tid| Self::of(*tid));
-        views
-            .filter(|view| tids.len() == 1 || !gone(view))
-            .collect()
+        let ended = |result: &Result<Self>| matches!(result, Err(Error::Kernel { error, .. }) if error.raw_os_error() == Some(libc::ESRCH));
+        let (gone, views): (Vec<_>, Vec<_>) = tids.into_iter().map(Self::of).partition(ended);
+        match gone.into_iter().next() {
+            Some(error) if views.is_empty() => error.map(|view| vec![view]),
+            _ => views.into_iter().collect(),
+        }
     }
 }
 
@@ -170,7 +171,7 @@ mod imp {
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::{io, Error, Presence, Result, ThreadView, VectorView};
+    use super::{fs, io, Error, Presence, Result, ThreadView, VectorView};
     use libc::{c_int, c_void, siginfo_t};
     use std::{mem, ptr, thread, time::Duration};
 
@@ -192,7 +193,13 @@ mod imp {
     /// In a thread of its own: when that ends, the kernel lets go whatever it still traces, and gives one that
     /// has ended meanwhile to its parent.
     pub fn of(tid: i32) -> Result<ThreadView> {
-        let refused = |error| Error::kernel(format!("tracing thread {tid}"), error);
+        let refused = |error: io::Error| {
+            let error = match error.raw_os_error() {
+                Some(libc::EPERM) if has_ended(tid) => io::Error::from_raw_os_error(libc::ESRCH),
+                _ => error,
+            };
+            Error::kernel(format!("tracing thread {tid}"), error)
+        };
         let look = move || {
             request(libc::PTRACE_SEIZE as c_int, tid, ptr::null_mut())?;
             request(libc::PTRACE_INTERRUPT as c_int, tid, ptr::null_mut())?;
@@ -258,6 +265,13 @@ mod imp {
         } else {
             status & 0x7f
         }
+    }
+
+    /// Whether it waits to be reaped: one that cannot be traced for that has no errno of its own.
+    fn has_ended(tid: i32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{tid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("X", |(_, behind)| behind);
+        state.starts_with(['Z', 'X'])
     }
 
     /// A ptrace request without an address.

@@ -498,3 +498,36 @@ fn stopped_thread_stays_stopped() {
     thread::sleep(Duration::from_millis(20));
     assert_eq!(child.state(), 'T');
 }
+
+#[test]
+fn threads_are_seen_when_the_main_thread_has_exited() {
+    let child = Child::start(|| {
+        thread::spawn(|| loop {
+            thread::sleep(Duration::from_secs(1));
+        });
+        // SAFETY: This ends the main thread alone.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    });
+    while child.state() != 'Z' {
+        thread::yield_now();
+    }
+    let tids: Vec<_> = ThreadView::of_process(child.0)
+        .unwrap()
+        .iter()
+        .map(|view| view.tid)
+        .collect();
+    assert_eq!(tids.len(), 1);
+    assert_ne!(tids[0], child.0);
+    assert_eq!(errno(ThreadView::of(child.0)), Some(libc::ESRCH));
+
+    // All of them have.
+    let gone = Child::start(|| ());
+    while gone.state() != 'Z' {
+        thread::yield_now();
+    }
+    let views = ThreadView::of_process(gone.0).map(|views| views.len());
+    assert!(
+        matches!(&views, Err(Error::Kernel { error, .. }) if error.raw_os_error() == Some(libc::ESRCH)),
+        "{views:?}"
+    );
+}
