@@ -90,7 +90,6 @@ int main(void)
 	print_kind("SME", &info.host.sme, info.sme_default, &info.vcpu.sme);
 	printf("SME2  process  %s\n      vCPU     %s\n", yes_no(info.host.sme2), yes_no(info.vcpu.sme2));
 	printf("FA64  process  %s\n      vCPU     %s\n", yes_no(info.host.fa64), yes_no(info.vcpu.fa64));
-	printf("a vCPU can be restored in the order of its list: %s\n", yes_no(info.list_order));
 	for (n = 0; (what = arm64_vl_machine_missing(machine, n)); n++)
 		printf("missing: %s\n", what);
 	if (info.has_kvm)

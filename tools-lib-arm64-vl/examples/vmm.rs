@@ -33,7 +33,7 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(target_arch = "aarch64")]
 mod vmm {
-    use arm64_vl::{restore, save, ListOrder, Offer, RegisterAccess, SavedVcpu, VcpuRef};
+    use arm64_vl::{restore, save, Offer, RegisterAccess, SavedVcpu, VcpuRef};
     use kvm_bindings::{kvm_userspace_memory_region, kvm_vcpu_init, KVM_ARM_VCPU_SVE};
     use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
     use serde::{Deserialize, Serialize};
@@ -154,7 +154,6 @@ mod vmm {
         vcpu: VcpuFd,
         // In the order in which they have to go: the VM accesses the memory.
         _vm: VmFd,
-        kvm: Kvm,
         memory: Vec<Page>,
     }
 
@@ -188,7 +187,6 @@ mod vmm {
             Ok(Self {
                 vcpu,
                 _vm: vm,
-                kvm,
                 memory,
             })
         }
@@ -251,12 +249,11 @@ mod vmm {
         let saved = SavedGuest {
             features,
             memory: words.collect(),
-            vcpu: save(&VcpuRef::new(&machine.vcpu), ListOrder::of(&machine.kvm))?,
+            vcpu: save(&VcpuRef::new(&machine.vcpu))?,
         };
         fs::write(file, serde_json::to_string(&saved)?)?;
-        let order = ListOrder::of(&machine.kvm);
         Ok(format!(
-            "saved after step {SAVED_AFTER}: {} registers, {order:?} order",
+            "saved after step {SAVED_AFTER}: {} registers",
             saved.vcpu.len()
         ))
     }

@@ -73,8 +73,6 @@ struct arm64_vl_info {
         uint32_t sme_default;
         // Whether there is a KVM.
         bool has_kvm;
-        // Whether a vCPU can be restored in the order of its list.
-        bool list_order;
         // The greatest vCPU.
         struct arm64_vl_config vcpu;
 };
@@ -204,15 +202,12 @@ int arm64_vl_config_size(const struct arm64_vl_config *config,
 int arm64_vl_config_greatest_size(const struct arm64_vl_config *config,
                                   struct arm64_vl_size *size);
 
-// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free(). kvm is the
-// descriptor of /dev/kvm or of the VM.
+// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free().
 //
 // # Safety
 //
 // `json` is null or valid for a write.
-int arm64_vl_save(int kvm,
-                  int vcpu,
-                  char **json);
+int arm64_vl_save(int vcpu, char **json);
 
 // Writes saved registers to a vCPU that is initialized with the same features and not finalized.
 // Any status but ARM64_VL_OK: it must not run.

@@ -8,8 +8,8 @@
 #![allow(non_camel_case_types)]
 
 use crate::{
-    pool, restore, save, Config, Error, Lengths, ListOrder, Machine, Matrix, Presence, SavedVcpu,
-    Size, ThreadView, VcpuRef, VectorView,
+    pool, restore, save, Config, Error, Lengths, Machine, Matrix, Presence, SavedVcpu, Size,
+    ThreadView, VcpuRef, VectorView,
 };
 use std::{
     cell::RefCell,
@@ -87,8 +87,6 @@ pub struct arm64_vl_info {
     pub sme_default: u32,
     /// Whether there is a KVM.
     pub has_kvm: bool,
-    /// Whether a vCPU can be restored in the order of its list.
-    pub list_order: bool,
     /// The greatest vCPU.
     pub vcpu: arm64_vl_config,
 }
@@ -343,7 +341,6 @@ pub unsafe extern "C" fn arm64_vl_machine_info(
             sve_default: host.sve.default.unwrap_or(0),
             sme_default: host.sme.default.unwrap_or(0),
             has_kvm: kvm.is_some(),
-            list_order: offer.list_order,
             vcpu: offer.config().into(),
         };
         // SAFETY: The caller vouches for it.
@@ -469,16 +466,15 @@ impl AsRawFd for Fd {
     }
 }
 
-/// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free(). kvm is the
-/// descriptor of /dev/kvm or of the VM.
+/// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free().
 ///
 /// # Safety
 ///
 /// `json` is null or valid for a write.
 #[no_mangle]
-pub unsafe extern "C" fn arm64_vl_save(kvm: c_int, vcpu: c_int, json: *mut *mut c_char) -> c_int {
+pub unsafe extern "C" fn arm64_vl_save(vcpu: c_int, json: *mut *mut c_char) -> c_int {
     guard(|| {
-        let saved = save(&VcpuRef::new(&Fd(vcpu)), ListOrder::of(&Fd(kvm)))?;
+        let saved = save(&VcpuRef::new(&Fd(vcpu)))?;
         let text = c_string(&saved.to_json()?);
         // SAFETY: The caller vouches for it.
         unsafe { store(json, text.into_raw()) }

@@ -48,8 +48,6 @@ pub struct Offer {
     pub sme2: bool,
     /// FA64, which a VMM can hide.
     pub fa64: bool,
-    /// `KVM_CAP_ARM_REG_LIST_ORDER`: a list can be restored in its own order.
-    pub list_order: bool,
     /// What a vCPU has besides.
     pub others: Others,
 }
@@ -142,7 +140,7 @@ mod imp {
     use super::{Config, Offer, Others, Result};
     use crate::{
         config::{bytes_of, ids, is_vector},
-        Error, Lengths, ListOrder, RegisterAccess, Size, VcpuRef,
+        Error, Lengths, RegisterAccess, Size, VcpuRef,
     };
     use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_SVE};
     use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -238,7 +236,6 @@ mod imp {
         let mut offer = Offer {
             sve,
             sme,
-            list_order: ListOrder::of(&kvm) == ListOrder::Kernel,
             ..Offer::default()
         };
         if !sme.is_empty() {

@@ -2,17 +2,19 @@
 
 //! Save and restore of a vCPU's registers, right on every kernel.
 //!
-//! Where `KVM_CAP_ARM_REG_LIST_ORDER` is there, the kernel's list is in an order that can be
-//! written back. Where it is not, the registers that others depend on are put first here. Either
-//! way the order is part of what is saved, so a state that was saved on one kernel can be restored
-//! on the other.
+//! Kernels list registers in an order in which they cannot all be written back. The registers that
+//! others depend on are put first here, whatever the kernel's order is; where that is right already
+//! nothing moves. No capability is asked: its number can mean something else on another kernel.
 
 use crate::{
     config::{bytes_of, ids},
     file::Kind,
+    ioctl::{
+        ioctl, OneReg, KVM_ARM_VCPU_FINALIZE, KVM_ARM_VCPU_SVE, KVM_GET_ONE_REG, KVM_GET_REG_LIST,
+        KVM_SET_ONE_REG,
+    },
     Error, FailedWrite, Lengths, Result,
 };
-use kvm_bindings::{kvm_one_reg, KVMIO};
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use std::{
     collections::HashSet,
@@ -20,22 +22,6 @@ use std::{
     marker::PhantomData,
     os::fd::{AsRawFd, RawFd},
 };
-use vmm_sys_util::{
-    ioctl::{ioctl_with_mut_ptr, ioctl_with_mut_ref, ioctl_with_ref, ioctl_with_val},
-    ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr,
-};
-
-ioctl_io_nr!(KVM_CHECK_EXTENSION, KVMIO, 0x03);
-ioctl_iow_nr!(KVM_GET_ONE_REG, KVMIO, 0xab, kvm_one_reg);
-ioctl_iow_nr!(KVM_SET_ONE_REG, KVMIO, 0xac, kvm_one_reg);
-// The number counts the size of struct kvm_reg_list, which is that of its one fixed member.
-ioctl_iowr_nr!(KVM_GET_REG_LIST, KVMIO, 0xb0, u64);
-ioctl_iow_nr!(KVM_ARM_VCPU_FINALIZE, KVMIO, 0xc2, libc::c_int);
-
-/// `KVM_CAP_ARM_REG_LIST_ORDER`, of a number that upstream has not assigned yet.
-const KVM_CAP_ARM_REG_LIST_ORDER: libc::c_ulong = 253;
-/// `KVM_ARM_VCPU_SVE`, which is `KVM_ARM_VCPU_VEC`: one finalize for SVE and SME.
-const KVM_ARM_VCPU_VEC: libc::c_int = 4;
 
 /// The architecture in the id of a register: `KVM_REG_ARCH_MASK` and `KVM_REG_ARM64` of
 /// `linux/kvm.h`.
@@ -156,13 +142,6 @@ impl AsRawFd for VcpuRef<'_> {
     }
 }
 
-fn check(returned: libc::c_int) -> io::Result<()> {
-    if returned < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 /// A value has the length that its id says, or KVM would access memory behind it.
 fn check_length(id: u64, value: &[u8]) -> io::Result<()> {
     if value.len() != bytes_of(id) {
@@ -176,10 +155,10 @@ impl RegisterAccess for VcpuRef<'_> {
         let mut list = vec![0u64];
         loop {
             list[0] = list.len() as u64 - 1;
-            let at = list.as_mut_ptr();
+            let at = list.as_mut_ptr().cast();
             // SAFETY: The kernel writes the number, and ids behind it if they fit: as many as the
             // number said, which is the room that there is.
-            let done = check(unsafe { ioctl_with_mut_ptr(self, KVM_GET_REG_LIST(), at) });
+            let done = unsafe { ioctl(self.fd, KVM_GET_REG_LIST, at) };
             let count = list[0] as usize;
             match done {
                 // The number can grow between two calls: another vCPU can change the VM.
@@ -187,7 +166,7 @@ impl RegisterAccess for VcpuRef<'_> {
                     list.resize(count + 1, 0)
                 }
                 Err(error) => return Err(error),
-                Ok(()) => {
+                Ok(_) => {
                     list.truncate(count + 1);
                     list.remove(0);
                     return Ok(list);
@@ -198,55 +177,30 @@ impl RegisterAccess for VcpuRef<'_> {
 
     fn get(&self, id: u64, value: &mut [u8]) -> io::Result<()> {
         check_length(id, value)?;
-        let mut register = kvm_one_reg {
+        let mut register = OneReg {
             id,
             addr: value.as_mut_ptr() as u64,
         };
+        let at = (&raw mut register).cast();
         // SAFETY: The kernel writes as many bytes to the address as the id says, which `value` has.
-        check(unsafe { ioctl_with_mut_ref(self, KVM_GET_ONE_REG(), &mut register) })
+        unsafe { ioctl(self.fd, KVM_GET_ONE_REG, at) }.map(drop)
     }
 
     fn set(&self, id: u64, value: &[u8]) -> io::Result<()> {
         check_length(id, value)?;
-        let register = kvm_one_reg {
+        let mut register = OneReg {
             id,
             addr: value.as_ptr() as u64,
         };
+        let at = (&raw mut register).cast();
         // SAFETY: The kernel reads as many bytes from the address as the id says, which `value` has.
-        check(unsafe { ioctl_with_ref(self, KVM_SET_ONE_REG(), &register) })
+        unsafe { ioctl(self.fd, KVM_SET_ONE_REG, at) }.map(drop)
     }
 
     fn finalize(&self) -> io::Result<()> {
+        let mut feature = KVM_ARM_VCPU_SVE as i32;
         // SAFETY: The kernel reads an int.
-        check(unsafe { ioctl_with_ref(self, KVM_ARM_VCPU_FINALIZE(), &KVM_ARM_VCPU_VEC) })
-    }
-}
-
-/// Whose order the registers of a vCPU are saved in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListOrder {
-    /// The kernel's list, which is safe to restore.
-    Kernel,
-    /// This crate's: the kernel's does not say so.
-    Library,
-}
-
-impl ListOrder {
-    /// Asks `/dev/kvm`, or a VM, for `KVM_CAP_ARM_REG_LIST_ORDER`.
-    ///
-    /// ```
-    /// // A file that is not KVM's has no such capability.
-    /// let file = std::fs::File::open("/dev/null").unwrap();
-    /// assert_eq!(arm64_vl::ListOrder::of(&file), arm64_vl::ListOrder::Library);
-    /// ```
-    pub fn of(kvm: &impl AsRawFd) -> Self {
-        // SAFETY: The argument is a number.
-        let has = unsafe { ioctl_with_val(kvm, KVM_CHECK_EXTENSION(), KVM_CAP_ARM_REG_LIST_ORDER) };
-        if has > 0 {
-            Self::Kernel
-        } else {
-            Self::Library
-        }
+        unsafe { ioctl(self.fd, KVM_ARM_VCPU_FINALIZE, (&raw mut feature).cast()) }.map(drop)
     }
 }
 
@@ -288,11 +242,7 @@ impl TryFrom<File> for SavedVcpu {
 
     fn try_from(file: File) -> Result<Self> {
         KIND.check(&file.format, file.version)?;
-        let saved = Self {
-            registers: file.registers,
-        };
-        saved.check().map_err(|reason| KIND.wrong(reason))?;
-        Ok(saved)
+        Self::ordered(file.registers)
     }
 }
 
@@ -357,8 +307,8 @@ impl SavedVcpu {
     /// # Errors
     ///
     /// [`Error::Format`] for text that is something else: broken JSON, a register of another
-    /// architecture, one that is there twice or behind one that it depends on, a value that is not as
-    /// long as its register; [`Error::Version`] for another version.
+    /// architecture, one that is there twice, a value that is not as long as its register;
+    /// [`Error::Version`] for another version.
     pub fn from_json(text: &str) -> Result<Self> {
         KIND.read(text)
     }
@@ -372,35 +322,48 @@ impl SavedVcpu {
         serde_json::to_string(self).map_err(|error| KIND.wrong(error))
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    /// What a VMM has saved otherwise: ids and values, the lowest byte first. Any order will do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Format`] for a register of another architecture, one that is there twice, and a value
+    /// that is not as long as its id says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use arm64_vl::SavedVcpu;
+    ///
+    /// let x0 = (0x6030_0000_0010_0000, vec![0; 8]);
+    /// assert_eq!(SavedVcpu::new([x0.clone()])?.len(), 1);
+    /// assert!(SavedVcpu::new([x0.clone(), x0]).is_err());
+    /// # Ok::<(), arm64_vl::Error>(())
+    /// ```
+    pub fn new(registers: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Result<Self> {
+        let registers = registers.into_iter();
+        Self::ordered(registers.map(|(id, value)| Saved { id, value }).collect())
+    }
+
+    /// Puts first what others depend on. The rest keeps its order.
+    fn ordered(mut registers: Vec<Saved>) -> Result<Self> {
         let mut seen = HashSet::new();
-        let mut leaders = true;
-        let mut last = 0;
-        for Saved { id, value } in &self.registers {
-            if id & ARCH_MASK != ARM64 {
-                return Err(format!("{id:#018x} is no register of arm64"));
-            }
-            if value.len() != bytes_of(*id) {
-                return Err(format!(
-                    "{id:#018x} has {} bytes, not {}",
-                    value.len(),
-                    bytes_of(*id)
-                ));
-            }
-            if !seen.insert(id) {
-                return Err(format!("{id:#018x} is there twice"));
-            }
-            match LEADERS.iter().position(|leader| leader == id) {
-                Some(place) if leaders && place >= last => last = place,
-                Some(_) => {
-                    return Err(format!(
-                        "{id:#018x} comes after registers that depend on it"
-                    ))
-                }
-                None => leaders = false,
-            }
+        for Saved { id, value } in &registers {
+            let wrong = if id & ARCH_MASK != ARM64 {
+                "is no register of arm64".into()
+            } else if value.len() != bytes_of(*id) {
+                format!("has {} bytes, not {}", value.len(), bytes_of(*id))
+            } else if !seen.insert(*id) {
+                "is there twice".into()
+            } else {
+                continue;
+            };
+            return Err(KIND.wrong(format_args!("{id:#018x} {wrong}")));
         }
-        Ok(())
+        registers.sort_by_key(|saved| {
+            let place = LEADERS.iter().position(|leader| *leader == saved.id);
+            place.unwrap_or(LEADERS.len())
+        });
+        Ok(Self { registers })
     }
 
     /// How many registers there are.
@@ -442,46 +405,36 @@ impl SavedVcpu {
     }
 }
 
-/// Reads all registers of a vCPU.
+/// Reads all registers of a vCPU, which does not run meanwhile.
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] with the register that cannot be read.
+/// [`Error::Kernel`] with the register that cannot be read, [`Error::Format`] for a list in which a
+/// register is twice or one of another architecture.
 ///
 /// # Examples
 ///
 /// ```
-/// use arm64_vl::{save, ListOrder};
+/// use arm64_vl::save;
 #[doc = include_str!("fake_vcpu.doc")]
 ///
 /// # let vcpu = Fake::default();
 /// # vcpu.set(0x6030_0000_0010_0000, &[7; 8])?;
-/// // A program with a real one asks ListOrder::of() its /dev/kvm.
-/// let saved = save(&vcpu, ListOrder::Library)?;
+/// let saved = save(&vcpu)?;
 /// assert_eq!(saved.len(), vcpu.list()?.len());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn save(vcpu: &impl RegisterAccess, order: ListOrder) -> Result<SavedVcpu> {
-    let mut list = vcpu
+pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
+    let list = vcpu
         .list()
         .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
-    if order == ListOrder::Library {
-        list.sort_by_key(|id| {
-            LEADERS
-                .iter()
-                .position(|leader| leader == id)
-                .unwrap_or(LEADERS.len())
-        });
-    }
-
     let read = |id: u64| {
         let mut value = vec![0; bytes_of(id)];
         vcpu.get(id, &mut value)
             .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
         Ok(Saved { id, value })
     };
-    let registers = list.into_iter().map(read).collect::<Result<_>>()?;
-    Ok(SavedVcpu { registers })
+    SavedVcpu::ordered(list.into_iter().map(read).collect::<Result<_>>()?)
 }
 
 /// Writes all registers to a vCPU that has been initialized with the same features, and is not
@@ -496,19 +449,19 @@ pub fn save(vcpu: &impl RegisterAccess, order: ListOrder) -> Result<SavedVcpu> {
 /// # Examples
 ///
 /// ```
-/// use arm64_vl::{restore, save, ListOrder, SavedVcpu};
+/// use arm64_vl::{restore, save, SavedVcpu};
 #[doc = include_str!("fake_vcpu.doc")]
 ///
 /// # let (from, to) = (Fake::default(), Fake::default());
 /// # from.set(0x6030_0000_0010_0000, &[7; 8])?;
-/// let text = save(&from, ListOrder::Library)?.to_json()?;
+/// let text = save(&from)?.to_json()?;
 ///
 /// // In another process, with another vCPU of the same features:
 /// restore(&to, &SavedVcpu::from_json(&text)?)?;
 /// # assert_eq!(to.list()?, from.list()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn restore(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result {
+pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Result {
     let mut finalize = false;
     for (id, name) in [(ids::SVE_VLS, "SVE"), (ids::SME_VLS, "SME")] {
         let there = vcpu.get(id, &mut [0; 64]).is_ok();
@@ -566,17 +519,17 @@ pub fn restore(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result {
 /// # Examples
 ///
 /// ```
-/// use arm64_vl::{differences, save, ListOrder};
+/// use arm64_vl::{differences, save};
 #[doc = include_str!("fake_vcpu.doc")]
 ///
 /// # let vcpu = Fake::default();
 /// # vcpu.set(0x6030_0000_0010_0000, &[7; 8])?;
-/// let saved = save(&vcpu, ListOrder::Library)?;
+/// let saved = save(&vcpu)?;
 /// vcpu.set(0x6030_0000_0010_0000, &[8; 8])?;
 /// assert_eq!(differences(&vcpu, &saved)?, [0x6030_0000_0010_0000]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn differences(vcpu: &impl RegisterAccess, saved: &SavedVcpu) -> Result<Vec<u64>> {
+pub fn differences(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Result<Vec<u64>> {
     let mut differ = Vec::new();
     for (id, was) in saved.registers() {
         let mut is = vec![0; was.len()];

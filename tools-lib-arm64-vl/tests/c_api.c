@@ -11,7 +11,7 @@
 #define HOST "{\"format\":\"arm64-vl host\",\"version\":1,\"name\":\"h\",\"missing\":[],\"host\":" \
 	"{\"sve\":{\"lengths\":[],\"default\":null},\"sme\":{\"lengths\":[],\"default\":null}," \
 	"\"sme2\":false,\"fa64\":false},\"kvm\":{\"sve\":[%s],\"sme\":[32],\"sme2\":true,\"fa64\":false," \
-	"\"list_order\":true,\"others\":{\"plain\":" NONE ",\"sve\":" NONE ",\"sme\":" NONE ",\"both\":" NONE "}}}"
+	"\"others\":{\"plain\":" NONE ",\"sve\":" NONE ",\"sme\":" NONE ",\"both\":" NONE "}}}"
 #define NONE "{\"registers\":0,\"bytes\":0,\"significant\":0}"
 
 static int failed;
@@ -82,13 +82,13 @@ static void test_vcpu(const struct arm64_vl_info *info)
 
 	EXPECT(!(sve || sme) || !ioctl(from, KVM_ARM_VCPU_FINALIZE, &feature));
 	EXPECT(!ioctl(from, KVM_SET_ONE_REG, &reg));
-	EXPECT(arm64_vl_save(kvm, from, &json) == ARM64_VL_OK);
+	EXPECT(arm64_vl_save(from, &json) == ARM64_VL_OK);
 	EXPECT(!(sve || sme) || arm64_vl_restore(plain, json) == ARM64_VL_CONFIGURATION);
 	EXPECT(arm64_vl_restore(to, json) == ARM64_VL_OK);
 	reg.addr = (__u64)&read;
 	EXPECT(!ioctl(to, KVM_GET_ONE_REG, &reg) && read == x0);
 	EXPECT(!(sve || sme) || arm64_vl_restore(to, json) == ARM64_VL_CONFIGURATION);
-	EXPECT(arm64_vl_save(kvm, kvm, &json) == ARM64_VL_KERNEL);
+	EXPECT(arm64_vl_save(kvm, &json) == ARM64_VL_KERNEL);
 	arm64_vl_free(json);
 }
 #endif

@@ -82,15 +82,6 @@ fn damaged_vcpu_is_refused() {
             other => panic!("{to}: {other:?}"),
         }
     }
-    let text = vcpu().replace("0x603000000013da12", "0x6030000000100002");
-    let late = text.replace("0x6030000000100000", "0x603000000013da12");
-    let error = SavedVcpu::from_json(&late).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("after registers that depend on it"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -4,14 +4,14 @@
 //! KVM does.
 //!
 //! For a machine that is known: `SVE` and `SME` are the lengths that it was made with, separated by
-//! commas, `VCPU_SVE` and `VCPU_SME` those of vCPUs, `SME2` and `FA64` are 1 or 0, `LIST_ORDER` too.
+//! commas, `VCPU_SVE` and `VCPU_SME` those of vCPUs, `SME2` and `FA64` are 1 or 0.
 //! `CONFIG` is a vCPU as JSON that KVM has to take.
 
 #![cfg(target_arch = "aarch64")]
 
 mod common;
 
-use arm64_vl::{differences, restore, save, Error, ListOrder, Register, RegisterAccess, VcpuRef};
+use arm64_vl::{differences, restore, save, Error, Register, RegisterAccess, SavedVcpu, VcpuRef};
 use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Size, Svcr};
 use common::{set_svcr, Vcpu};
 use std::env;
@@ -53,11 +53,7 @@ fn machine_is_what_it_was_told_to_be() {
         }
     }
     let has_sme = !offer.sme.is_empty();
-    for (name, is) in [
-        ("SME2", machine.host.sme2),
-        ("FA64", machine.host.fa64),
-        ("LIST_ORDER", offer.list_order),
-    ] {
+    for (name, is) in [("SME2", machine.host.sme2), ("FA64", machine.host.fa64)] {
         if let Some(told) = told(name) {
             assert_eq!(is, told == "1", "{name}");
         }
@@ -243,39 +239,31 @@ fn runs_on(id: &u64) -> bool {
 }
 
 #[test]
-fn every_mode_is_saved_and_restored_in_either_order() {
+fn every_mode_is_saved_and_restored() {
     let offer = offer!();
     let config = offer.config();
     for svcr in config.modes() {
         let from = Vcpu::finalized(&config);
         set_svcr(&from.access(), &config, *svcr);
         fill(&from, &config, *svcr);
-        let kernels = if offer.list_order {
-            vec![ListOrder::Kernel, ListOrder::Library]
-        } else {
-            vec![ListOrder::Library]
-        };
-        for order in kernels {
-            let saved = save(&from.access(), order).unwrap();
-            let saved: arm64_vl::SavedVcpu =
-                arm64_vl::SavedVcpu::from_json(&saved.to_json().unwrap()).unwrap();
-            assert_eq!(
-                saved.len(),
-                (config.size(*svcr) + offer.others(&config)).registers
-            );
-            assert_eq!((saved.sve(), saved.sme()), (config.sve, config.sme));
+        let saved = save(&from.access()).unwrap();
+        let saved = SavedVcpu::from_json(&saved.to_json().unwrap()).unwrap();
+        assert_eq!(
+            saved.len(),
+            (config.size(*svcr) + offer.others(&config)).registers
+        );
+        assert_eq!((saved.sve(), saved.sme()), (config.sve, config.sme));
 
-            let to = Vcpu::new(&config);
-            restore(&to.access(), &saved).unwrap();
-            let mut lost = differences(&to.access(), &saved).unwrap();
-            lost.retain(|id| !runs_on(id));
-            assert!(lost.is_empty(), "{svcr:?}: lost {lost:x?}");
+        let to = Vcpu::new(&config);
+        restore(&to.access(), &saved).unwrap();
+        let mut lost = differences(&to.access(), &saved).unwrap();
+        lost.retain(|id| !runs_on(id));
+        assert!(lost.is_empty(), "{svcr:?}: lost {lost:x?}");
 
-            // A second time it is finalized, and nothing is written.
-            if config != Config::default() {
-                let again = restore(&to.access(), &saved).unwrap_err();
-                assert!(matches!(again, Error::Configuration { .. }), "{again}");
-            }
+        // A second time it is finalized, and nothing is written.
+        if config != Config::default() {
+            let again = restore(&to.access(), &saved).unwrap_err();
+            assert!(matches!(again, Error::Configuration { .. }), "{again}");
         }
     }
 }
@@ -287,9 +275,9 @@ fn state_of_another_vcpu_is_refused() {
         return println!("skipped: all vCPUs have the same vectors");
     }
     let from = Vcpu::finalized(&config);
-    let saved = save(&from.access(), ListOrder::Library).unwrap();
+    let saved = save(&from.access()).unwrap();
     let plain = Vcpu::new(&Config::default());
-    let before = save(&plain.access(), ListOrder::Library).unwrap();
+    let before = save(&plain.access()).unwrap();
     let error = restore(&plain.access(), &saved).unwrap_err();
     assert!(matches!(error, Error::Configuration { .. }), "{error}");
     let mut changed = differences(&plain.access(), &before).unwrap();
@@ -308,7 +296,7 @@ fn state_of_another_vcpu_is_refused() {
             register["value"] = format!("{}80", "00".repeat(63)).into();
         }
     }
-    let other = arm64_vl::SavedVcpu::from_json(&json.to_string()).unwrap();
+    let other = SavedVcpu::from_json(&json.to_string()).unwrap();
     let error = restore(&Vcpu::new(&config).access(), &other).unwrap_err();
     assert!(matches!(error, Error::Kernel { .. }), "{error}");
     assert!(error.to_string().contains("8192"), "{error}");
@@ -318,7 +306,7 @@ fn state_of_another_vcpu_is_refused() {
 fn wrong_file_is_no_vcpu() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert!(matches!(
-        save(&VcpuRef::new(&file), ListOrder::Library),
+        save(&VcpuRef::new(&file)),
         Err(Error::Kernel { .. })
     ));
 }

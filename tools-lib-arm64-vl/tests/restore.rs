@@ -2,7 +2,7 @@
 
 //! Save and restore on a vCPU that refuses what it is told to refuse: what a real one rarely does.
 
-use arm64_vl::{differences, restore, save, Error, ListOrder, RegisterAccess, SavedVcpu};
+use arm64_vl::{differences, restore, save, Error, RegisterAccess, SavedVcpu};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -50,7 +50,7 @@ impl Fake {
     fn saved() -> SavedVcpu {
         let vcpu = Self::with(&KERNEL_ORDER);
         vcpu.finalized.set(true);
-        save(&vcpu, ListOrder::Library).unwrap()
+        save(&vcpu).unwrap()
     }
 
     fn written(&self) -> Vec<u64> {
@@ -107,15 +107,44 @@ fn library_puts_first_what_others_depend_on() {
 }
 
 #[test]
-fn order_of_the_kernel_is_kept_where_it_is_safe() {
-    let list = [SVE_VLS, SME_VLS, SVCR, X0, CNTVCT, Z0];
+fn order_that_is_right_stays() {
+    let list = [SVE_VLS, SME_VLS, SVCR, CNTVCT, Z0, X0];
     let vcpu = Fake::with(&list);
     vcpu.finalized.set(true);
-    let saved = save(&vcpu, ListOrder::Kernel).unwrap();
+    let saved = save(&vcpu as &dyn RegisterAccess).unwrap();
     assert_eq!(
         saved.registers().map(|(id, _)| id).collect::<Vec<_>>(),
         list
     );
+}
+
+/// What another VMM has saved, or an earlier version of this crate by a kernel that it took at its word.
+#[test]
+fn order_of_any_list_is_mended_when_it_is_read() {
+    let registers = KERNEL_ORDER.map(|id| (id, value(id)));
+    let saved = SavedVcpu::new(registers).unwrap();
+    assert_eq!(saved, Fake::saved());
+
+    let members = KERNEL_ORDER.map(|id| {
+        let digits: String = value(id).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(r#"{{"id": "{id:#018x}", "value": "{digits}"}}"#)
+    });
+    let text = format!(
+        r#"{{"format": "arm64-vl vcpu", "version": 1, "registers": [{}]}}"#,
+        members.join(",")
+    );
+    assert_eq!(SavedVcpu::from_json(&text).unwrap(), saved);
+}
+
+#[test]
+fn list_that_cannot_be_is_refused() {
+    for (list, wanted) in [
+        (&[X0, X0][..], "twice"),
+        (&[X0, 0x2030_0000_0010_0000], "no register of arm64"),
+    ] {
+        let error = save(&Fake::with(list)).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
 }
 
 #[test]
@@ -178,7 +207,7 @@ fn register_that_cannot_be_read_is_named() {
     let mut vcpu = Fake::with(&KERNEL_ORDER);
     vcpu.finalized.set(true);
     vcpu.registers.remove(&Z0);
-    let error = save(&vcpu, ListOrder::Kernel).unwrap_err();
+    let error = save(&vcpu).unwrap_err();
     assert!(error.to_string().contains("0x6080000000150000"), "{error}");
 }
 

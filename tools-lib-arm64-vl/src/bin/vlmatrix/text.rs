@@ -41,10 +41,6 @@ pub fn machine(machine: &Machine) -> String {
         lines.push(format!("{name:6}process  {process}"));
         lines.push(format!("{:6}vCPU     {vcpu}", ""));
     }
-    let order = yes_no(offer.list_order);
-    lines.push(format!(
-        "a vCPU can be restored in the order of its list: {order}"
-    ));
     lines.extend(
         machine
             .missing
