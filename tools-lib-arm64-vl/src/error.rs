@@ -66,12 +66,15 @@ pub enum Error {
         /// What is there.
         found: String,
     },
-    /// A restore that is not whole: the vCPU must not run. All other registers are written.
-    #[error("{} of {} registers could not be restored, the first is {}", failed.len(), total, first(failed))]
+    /// A restore that is not whole. All that could be written is: a caller that knows each of these
+    /// registers, and that what the vCPU has in it is right, can run it all the same. Another one must not.
+    #[error("{}", partial(failed, not_given, *total))]
     Partial {
-        /// Which registers, and why.
+        /// Registers that were not written, and why.
         failed: Vec<FailedWrite>,
-        /// How many there are in all.
+        /// The ids of registers that the vCPU has and that were not saved, in the order of its list.
+        not_given: Vec<u64>,
+        /// How many were saved in all.
         total: usize,
     },
 }
@@ -100,8 +103,21 @@ impl fmt::Display for FailedWrite {
     }
 }
 
-fn first(failed: &[FailedWrite]) -> String {
-    failed.first().map(ToString::to_string).unwrap_or_default()
+fn partial(failed: &[FailedWrite], not_given: &[u64], total: usize) -> String {
+    let mut parts = Vec::new();
+    if let Some(first) = failed.first() {
+        let count = failed.len();
+        parts.push(format!(
+            "{count} of {total} registers could not be restored, the first is {first}"
+        ));
+    }
+    if let Some(first) = not_given.first() {
+        let count = not_given.len();
+        parts.push(format!(
+            "the vCPU has {count} registers that were not saved, the first is {first:#018x}"
+        ));
+    }
+    parts.join("; ")
 }
 
 impl Error {

@@ -14,6 +14,8 @@ pub const KVM_SET_ONE_REG: u32 = 0x4010_aeac;
 pub const KVM_GET_REG_LIST: u32 = 0xc008_aeb0;
 pub const KVM_ARM_VCPU_FINALIZE: u32 = 0x4004_aec2;
 
+/// `KVM_ARM_VCPU_POWER_OFF`, a bit of `features[0]`.
+pub const KVM_ARM_VCPU_POWER_OFF: u32 = 0;
 /// `KVM_ARM_VCPU_SVE`, which is `KVM_ARM_VCPU_VEC` as well: one finalize for SVE and SME.
 pub const KVM_ARM_VCPU_SVE: u32 = 4;
 

@@ -10,8 +10,8 @@ use crate::{
     config::{bytes_of, ids},
     file::Kind,
     ioctl::{
-        ioctl, OneReg, KVM_ARM_VCPU_FINALIZE, KVM_ARM_VCPU_SVE, KVM_GET_ONE_REG, KVM_GET_REG_LIST,
-        KVM_SET_ONE_REG,
+        ioctl, OneReg, KVM_ARM_VCPU_FINALIZE, KVM_ARM_VCPU_POWER_OFF, KVM_ARM_VCPU_SVE,
+        KVM_GET_ONE_REG, KVM_GET_REG_LIST, KVM_SET_ONE_REG,
     },
     Error, FailedWrite, Lengths, Result,
 };
@@ -107,6 +107,12 @@ pub trait RegisterAccess {
     ///
     /// What the ioctl gives.
     fn finalize(&self) -> io::Result<()>;
+
+    /// The features that `KVM_ARM_VCPU_INIT` was given, which no register tells of. Where they are known when
+    /// a vCPU is saved and when it is restored, [`restore()`] compares them.
+    fn features(&self) -> Option<[u32; 7]> {
+        None
+    }
 }
 
 /// A vCPU by its descriptor: `kvm_ioctls::VcpuFd`, or another program's own.
@@ -123,6 +129,7 @@ pub trait RegisterAccess {
 #[derive(Clone, Copy)]
 pub struct VcpuRef<'a> {
     fd: RawFd,
+    features: Option<[u32; 7]>,
     vcpu: PhantomData<&'a ()>,
 }
 
@@ -131,7 +138,27 @@ impl<'a> VcpuRef<'a> {
     pub fn new(vcpu: &'a impl AsRawFd) -> Self {
         Self {
             fd: vcpu.as_raw_fd(),
+            features: None,
             vcpu: PhantomData,
+        }
+    }
+
+    /// The same, with the member `features` of the `struct kvm_vcpu_init` that it was initialized with.
+    ///
+    /// ```
+    /// # let file = std::fs::File::open("/dev/null")?;
+    /// use arm64_vl::{RegisterAccess, VcpuRef};
+    ///
+    /// let features = [1 << 2, 0, 0, 0, 0, 0, 0]; // KVM_ARM_VCPU_PSCI_0_2
+    /// let vcpu = VcpuRef::new(&file).with_features(features);
+    /// assert_eq!(vcpu.features(), Some(features));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_features(self, features: [u32; 7]) -> Self {
+        Self {
+            features: Some(features),
+            ..self
         }
     }
 }
@@ -202,6 +229,10 @@ impl RegisterAccess for VcpuRef<'_> {
         // SAFETY: The kernel reads an int.
         unsafe { ioctl(self.fd, KVM_ARM_VCPU_FINALIZE, (&raw mut feature).cast()) }.map(drop)
     }
+
+    fn features(&self) -> Option<[u32; 7]> {
+        self.features
+    }
 }
 
 /// The registers of a vCPU, in an order that is safe to restore. As JSON it is versioned, and checked
@@ -225,6 +256,7 @@ impl RegisterAccess for VcpuRef<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "File", into = "File")]
 pub struct SavedVcpu {
+    features: Option<[u32; 7]>,
     registers: Vec<Saved>,
 }
 
@@ -234,6 +266,8 @@ pub struct SavedVcpu {
 struct File {
     format: String,
     version: u64,
+    #[serde(default)]
+    features: Option<[u32; 7]>,
     registers: Vec<Saved>,
 }
 
@@ -242,7 +276,7 @@ impl TryFrom<File> for SavedVcpu {
 
     fn try_from(file: File) -> Result<Self> {
         KIND.check(&file.format, file.version)?;
-        Self::ordered(file.registers)
+        Self::ordered(file.features, file.registers)
     }
 }
 
@@ -251,6 +285,7 @@ impl From<SavedVcpu> for File {
         Self {
             format: KIND.format.into(),
             version: KIND.version,
+            features: saved.features,
             registers: saved.registers,
         }
     }
@@ -322,7 +357,8 @@ impl SavedVcpu {
         serde_json::to_string(self).map_err(|error| KIND.wrong(error))
     }
 
-    /// What a VMM has saved otherwise: ids and values, the lowest byte first. Any order will do.
+    /// What a VMM has saved otherwise: ids and values, the lowest byte first, in any order, and the features
+    /// that `KVM_ARM_VCPU_INIT` was given.
     ///
     /// # Errors
     ///
@@ -335,17 +371,20 @@ impl SavedVcpu {
     /// use arm64_vl::SavedVcpu;
     ///
     /// let x0 = (0x6030_0000_0010_0000, vec![0; 8]);
-    /// assert_eq!(SavedVcpu::new([x0.clone()])?.len(), 1);
-    /// assert!(SavedVcpu::new([x0.clone(), x0]).is_err());
+    /// assert_eq!(SavedVcpu::new(None, [x0.clone()])?.len(), 1);
+    /// assert!(SavedVcpu::new(None, [x0.clone(), x0]).is_err());
     /// # Ok::<(), arm64_vl::Error>(())
     /// ```
-    pub fn new(registers: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Result<Self> {
-        let registers = registers.into_iter();
-        Self::ordered(registers.map(|(id, value)| Saved { id, value }).collect())
+    pub fn new(
+        features: Option<[u32; 7]>,
+        registers: impl IntoIterator<Item = (u64, Vec<u8>)>,
+    ) -> Result<Self> {
+        let saved = |(id, value)| Saved { id, value };
+        Self::ordered(features, registers.into_iter().map(saved).collect())
     }
 
     /// Puts first what others depend on. The rest keeps its order.
-    fn ordered(mut registers: Vec<Saved>) -> Result<Self> {
+    fn ordered(features: Option<[u32; 7]>, mut registers: Vec<Saved>) -> Result<Self> {
         let mut seen = HashSet::new();
         for Saved { id, value } in &registers {
             let wrong = if id & ARCH_MASK != ARM64 {
@@ -363,7 +402,10 @@ impl SavedVcpu {
             let place = LEADERS.iter().position(|leader| *leader == saved.id);
             place.unwrap_or(LEADERS.len())
         });
-        Ok(Self { registers })
+        Ok(Self {
+            features,
+            registers,
+        })
     }
 
     /// How many registers there are.
@@ -387,6 +429,11 @@ impl SavedVcpu {
         self.registers
             .iter()
             .map(|saved| (saved.id, &saved.value[..]))
+    }
+
+    /// The features that the vCPU was initialized with, if they were known when it was saved.
+    pub fn features(&self) -> Option<[u32; 7]> {
+        self.features
     }
 
     /// The lengths in a `*_VLS` register.
@@ -434,17 +481,21 @@ pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
             .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
         Ok(Saved { id, value })
     };
-    SavedVcpu::ordered(list.into_iter().map(read).collect::<Result<_>>()?)
+    let registers = list.into_iter().map(read).collect::<Result<_>>()?;
+    SavedVcpu::ordered(vcpu.features(), registers)
 }
 
 /// Writes all registers to a vCPU that has been initialized with the same features, and is not
-/// finalized if there are any. It is finalized then.
+/// finalized if it has SVE or SME. It is finalized then.
+///
+/// `Ok` is: the vCPU has taken every register, and has none besides. What was set otherwise than by
+/// registers is not looked at: PMU attributes, writable implementation ID registers, counter offsets.
 ///
 /// # Errors
 ///
 /// [`Error::Configuration`] for a vCPU of other features or one that is finalized: nothing has been
 /// written. [`Error::Kernel`] when it does not take the vector lengths. [`Error::Partial`] names all
-/// registers that it did not take: the vCPU must not run.
+/// registers that it did not take, and those that it has and was not given: the vCPU must not run.
 ///
 /// # Examples
 ///
@@ -462,6 +513,15 @@ pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Result {
+    if let (Some(saved), Some(found)) = (saved.features, vcpu.features()) {
+        if !same_features(saved, found) {
+            let has = |features| format!("was initialized with {}", names_of(features));
+            return Err(Error::Configuration {
+                saved: has(saved),
+                found: has(found),
+            });
+        }
+    }
     let mut finalize = false;
     for (id, name) in [(ids::SVE_VLS, "SVE"), (ids::SME_VLS, "SME")] {
         let there = vcpu.get(id, &mut [0; 64]).is_ok();
@@ -501,13 +561,52 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
         Some(FailedWrite { id, error })
     };
     let failed: Vec<_> = rest.into_iter().filter_map(write).collect();
-    if failed.is_empty() {
+    let given: HashSet<u64> = saved.registers().map(|(id, _)| id).collect();
+    let mut not_given = vcpu
+        .list()
+        .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
+    not_given.retain(|id| !given.contains(id));
+    if failed.is_empty() && not_given.is_empty() {
         return Ok(());
     }
     Err(Error::Partial {
         failed,
+        not_given,
         total: saved.len(),
     })
+}
+
+/// Whether a vCPU starts to run by itself is no feature of it.
+fn same_features(mut a: [u32; 7], mut b: [u32; 7]) -> bool {
+    a[0] &= !(1 << KVM_ARM_VCPU_POWER_OFF);
+    b[0] &= !(1 << KVM_ARM_VCPU_POWER_OFF);
+    a == b
+}
+
+/// The features by their names in `asm/kvm.h`, or the numbers of their bits.
+fn names_of(features: [u32; 7]) -> String {
+    const NAMES: [&str; 9] = [
+        "POWER_OFF",
+        "EL1_32BIT",
+        "PSCI_0_2",
+        "PMU_V3",
+        "SVE",
+        "PTRAUTH_ADDRESS",
+        "PTRAUTH_GENERIC",
+        "HAS_EL2",
+        "HAS_EL2_E2H0",
+    ];
+    let set = (0..224).filter(|bit| features[bit / 32] >> (bit % 32) & 1 != 0);
+    let names: Vec<_> = set
+        .map(|bit| match NAMES.get(bit) {
+            Some(name) => (*name).into(),
+            None => format!("feature {bit}"),
+        })
+        .collect();
+    match names.is_empty() {
+        true => "no feature".into(),
+        false => names.join(" "),
+    }
 }
 
 /// The registers that do not read as they were saved. Counters go on meanwhile.

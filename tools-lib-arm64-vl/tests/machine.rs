@@ -14,6 +14,7 @@ mod common;
 use arm64_vl::{differences, restore, save, Error, Register, RegisterAccess, SavedVcpu, VcpuRef};
 use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Size, Svcr};
 use common::{set_svcr, Vcpu};
+use kvm_bindings::KVM_ARM_VCPU_PMU_V3;
 use std::env;
 
 /// Skips a test, with the reason, where there is no KVM.
@@ -300,6 +301,34 @@ fn state_of_another_vcpu_is_refused() {
     let error = restore(&Vcpu::new(&config).access(), &other).unwrap_err();
     assert!(matches!(error, Error::Kernel { .. }), "{error}");
     assert!(error.to_string().contains("8192"), "{error}");
+}
+
+#[test]
+fn plain_state_does_not_do_for_a_vcpu_with_a_pmu() {
+    let plain = Config::default();
+    let Some(with_pmu) = Vcpu::with_features(&plain, 1 << KVM_ARM_VCPU_PMU_V3) else {
+        return println!("skipped: no PMU for vCPUs");
+    };
+    let from = Vcpu::new(&plain);
+    let saved = save(&from.access()).unwrap();
+    let Err(Error::Partial {
+        failed, not_given, ..
+    }) = restore(&with_pmu.access(), &saved)
+    else {
+        panic!("it is Ok");
+    };
+    println!("{} registers of the PMU not given", not_given.len());
+    assert!(failed.is_empty() && not_given.len() > 30, "{not_given:x?}");
+    assert!(not_given.iter().all(|id| saved.value(*id).is_none()));
+
+    let known = |vcpu: &Vcpu| vcpu.features;
+    let saved = save(&from.access().with_features(known(&from))).unwrap();
+    let access = with_pmu.access().with_features(known(&with_pmu));
+    let error = restore(&access, &saved).unwrap_err();
+    assert!(
+        matches!(error, Error::Configuration { .. }) && error.to_string().contains("PMU_V3"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ struct Fake {
     finalized: Cell<bool>,
     refuses: Vec<u64>,
     refuses_finalize: bool,
+    features: Option<[u32; 7]>,
     written: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 
@@ -91,6 +92,10 @@ impl RegisterAccess for Fake {
         self.finalized.set(true);
         Ok(())
     }
+
+    fn features(&self) -> Option<[u32; 7]> {
+        self.features
+    }
 }
 
 #[test]
@@ -122,7 +127,7 @@ fn order_that_is_right_stays() {
 #[test]
 fn order_of_any_list_is_mended_when_it_is_read() {
     let registers = KERNEL_ORDER.map(|id| (id, value(id)));
-    let saved = SavedVcpu::new(registers).unwrap();
+    let saved = SavedVcpu::new(None, registers).unwrap();
     assert_eq!(saved, Fake::saved());
 
     let members = KERNEL_ORDER.map(|id| {
@@ -153,13 +158,72 @@ fn what_is_not_restored_is_reported_and_the_rest_is_written() {
         refuses: vec![ZA0, X0],
         ..Fake::with(&KERNEL_ORDER)
     };
-    let Err(Error::Partial { failed, total }) = restore(&vcpu, &Fake::saved()) else {
+    let Err(Error::Partial {
+        failed,
+        not_given,
+        total,
+    }) = restore(&vcpu, &Fake::saved())
+    else {
         panic!("not partial");
     };
     let ids: Vec<_> = failed.iter().map(|write| write.id).collect();
     assert_eq!((ids, total), (vec![X0, ZA0], 7));
+    assert!(not_given.is_empty());
     assert_eq!(failed[0].error.raw_os_error(), Some(libc::EBUSY));
     assert_eq!(vcpu.written(), [SVE_VLS, SME_VLS, SVCR, CNTVCT, Z0]);
+}
+
+/// A state with registers missing, with none, and a plain one into a vCPU that has more.
+#[test]
+fn registers_that_were_not_given_are_reported() {
+    for count in 0..KERNEL_ORDER.len() {
+        let list = [SVE_VLS, SME_VLS, SVCR, X0, Z0, ZA0, CNTVCT];
+        let has_vls = count >= 2;
+        let (had, has) = (&list[..count], &list[if has_vls { 0 } else { 2 }..]);
+        let had = if has_vls { had } else { &list[2..2 + count] };
+        let saved = SavedVcpu::new(None, had.iter().map(|id| (*id, value(*id)))).unwrap();
+        let vcpu = Fake::with(has);
+        match restore(&vcpu, &saved) {
+            Err(Error::Partial {
+                failed, not_given, ..
+            }) => {
+                assert!(failed.is_empty());
+                let missing: Vec<_> = has.iter().filter(|id| !had.contains(id)).collect();
+                assert_eq!(not_given.iter().collect::<Vec<_>>(), missing);
+            }
+            other => panic!("{count} registers of {}: {other:?}", has.len()),
+        }
+        // What was given is there: a caller that knows better can go on.
+        assert_eq!(vcpu.written.borrow().len(), count);
+    }
+}
+
+#[test]
+fn features_of_init_are_compared() {
+    let with = |features: Option<u32>| Fake {
+        features: features.map(|first| [first, 0, 0, 0, 0, 0, 0]),
+        ..Fake::with(&[X0])
+    };
+    let saved = |features| {
+        let saved = save(&with(features)).unwrap();
+        SavedVcpu::from_json(&saved.to_json().unwrap()).unwrap()
+    };
+    let (pmu, psci, power_off) = (1 << 3, 1 << 2, 1);
+    assert_eq!(saved(Some(pmu)).features(), with(Some(pmu)).features);
+    let error = restore(&with(Some(psci)), &saved(Some(psci | pmu))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the saved vCPU was initialized with PSCI_0_2 PMU_V3, \
+         the one to restore into was initialized with PSCI_0_2"
+    );
+    for (from, to) in [
+        (Some(pmu), Some(pmu)),
+        (Some(pmu), None),
+        (None, Some(pmu)),
+        (Some(pmu), Some(pmu | power_off)),
+    ] {
+        restore(&with(to), &saved(from)).unwrap();
+    }
 }
 
 #[test]

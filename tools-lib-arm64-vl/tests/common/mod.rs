@@ -14,11 +14,18 @@ const SVCR: u64 = 0x6030_0000_0013_da12;
 pub struct Vcpu {
     vcpu: VcpuFd,
     _vm: VmFd,
+    /// What KVM_ARM_VCPU_INIT was given.
+    pub features: [u32; 7],
 }
 
 impl Vcpu {
     /// With the features of a configuration, whose lengths are not written.
     pub fn new(config: &Config) -> Self {
+        Self::with_features(config, 0).unwrap()
+    }
+
+    /// With more features, if KVM has them.
+    pub fn with_features(config: &Config, more: u32) -> Option<Self> {
         let vm = Kvm::new().unwrap().create_vm().unwrap();
         let vcpu = vm.create_vcpu(0).unwrap();
         let mut init = kvm_vcpu_init::default();
@@ -29,8 +36,14 @@ impl Vcpu {
         if !config.sme.is_empty() {
             init.features[0] |= 1 << 10;
         }
-        vcpu.vcpu_init(&init).unwrap();
-        Self { vcpu, _vm: vm }
+        init.features[0] |= more;
+        vcpu.vcpu_init(&init).ok()?;
+        let features = init.features;
+        Some(Self {
+            vcpu,
+            _vm: vm,
+            features,
+        })
     }
 
     /// With the lengths of a configuration, finalized.
