@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-//! What KVM gives to a vCPU, by making some on a scratch VM.
+//! What KVM gives to a vCPU, by making some.
 
 use crate::{config::Config, Lengths, Result, Size};
 use serde::{Deserialize, Serialize};
+use std::os::fd::AsRawFd;
 
 /// How much state a vCPU has besides vector registers, by its vector features. It does not depend
 /// on lengths or mode. A PMU or EL2 adds to it.
@@ -53,7 +54,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Makes vCPUs on a scratch VM and asks them.
+    /// Asks `/dev/kvm`, as [`Offer::of()`] does.
     ///
     /// # Errors
     ///
@@ -69,7 +70,24 @@ impl Offer {
     /// }
     /// ```
     pub fn read() -> Result<Self> {
-        imp::offer()
+        imp::read()
+    }
+
+    /// Makes a VM with a vCPU for each set of features, four at most, and asks these: for a VMM that has the
+    /// descriptor of `/dev/kvm` and cannot open it any more. `SECCOMP.md` names the calls that it takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Offer::read()`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let not_kvm = std::fs::File::open("/dev/null").unwrap();
+    /// assert!(arm64_vl::Offer::of(&not_kvm).is_err());
+    /// ```
+    pub fn of(kvm: &impl AsRawFd) -> Result<Self> {
+        imp::offer(kvm)
     }
 
     /// The greatest vCPU.
@@ -116,7 +134,7 @@ pub fn try_config(config: &Config) -> Result {
 
 #[cfg(not(target_arch = "aarch64"))]
 mod imp {
-    use super::{Config, Offer, Result};
+    use super::{AsRawFd, Config, Offer, Result};
     use crate::Error;
     use std::env::consts::ARCH;
 
@@ -126,7 +144,11 @@ mod imp {
         )))
     }
 
-    pub fn offer() -> Result<Offer> {
+    pub fn read() -> Result<Offer> {
+        missing()
+    }
+
+    pub fn offer(_: &impl AsRawFd) -> Result<Offer> {
         missing()
     }
 
@@ -137,131 +159,160 @@ mod imp {
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::{Config, Offer, Others, Result};
+    use super::{AsRawFd, Config, Offer, Others, Result};
     use crate::{
         config::{bytes_of, ids, is_vector},
+        ioctl::{
+            ioctl, VcpuInit, KVM_ARM_PREFERRED_TARGET, KVM_ARM_VCPU_INIT, KVM_ARM_VCPU_SME,
+            KVM_ARM_VCPU_SVE, KVM_CREATE_VCPU, KVM_CREATE_VM,
+        },
         Error, Lengths, RegisterAccess, Size, VcpuRef,
     };
-    use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_SVE};
-    use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-    use std::io;
+    use std::{
+        ffi::c_void,
+        fs::File,
+        io,
+        os::fd::{FromRawFd, OwnedFd, RawFd},
+    };
 
     const FEATURE_SVE: u32 = 1 << KVM_ARM_VCPU_SVE;
-    /// `KVM_ARM_VCPU_SME`, of a number that upstream has not assigned yet.
-    const FEATURE_SME: u32 = 1 << 10;
+    const FEATURE_SME: u32 = 1 << KVM_ARM_VCPU_SME;
 
     /// `ID_AA64PFR1_EL1.SME`: 2 is SME2.
     const PFR1_SME_SHIFT: u32 = 24;
     const SMFR0_FA64: u64 = 1 << 63;
 
-    fn open() -> Result<Kvm> {
-        Kvm::new().map_err(|error| {
-            let error = io::Error::from(error);
-            Error::Missing(format!("no KVM: /dev/kvm cannot be opened: {error}"))
-        })
+    /// Bits of the guest's physical addresses, the fewest that KVM has (`KVM_CREATE_VM`, api.rst). What a VM
+    /// takes to be made and to go grows with them: seconds with the 52 of LPA2 on an emulated machine.
+    const ADDRESS_BITS: usize = 32;
+
+    fn open() -> Result<File> {
+        let file = File::options().read(true).write(true).open("/dev/kvm");
+        file.map_err(|error| Error::Missing(format!("no KVM: /dev/kvm cannot be opened: {error}")))
     }
 
-    fn refused(call: &str) -> impl FnOnce(kvm_ioctls::Error) -> Error + '_ {
+    fn refused(call: &str) -> impl FnOnce(io::Error) -> Error + '_ {
         move |error| Error::kernel(call, error)
     }
 
-    /// A vCPU and its VM, which goes with it.
-    struct Scratch(VcpuFd, #[allow(dead_code)] VmFd);
-
-    /// A vCPU that is not finalized.
-    fn vcpu(kvm: &Kvm, features: u32) -> Result<Scratch> {
-        let vm = kvm.create_vm().map_err(refused("KVM_CREATE_VM"))?;
-        let vcpu = vm.create_vcpu(0).map_err(refused("KVM_CREATE_VCPU"))?;
-        let mut init = kvm_vcpu_init::default();
-        vm.get_preferred_target(&mut init)
-            .map_err(refused("KVM_ARM_PREFERRED_TARGET"))?;
-        init.features[0] |= features;
-        vcpu.vcpu_init(&init)
-            .map_err(refused("KVM_ARM_VCPU_INIT"))?;
-        Ok(Scratch(vcpu, vm))
-    }
-
-    fn id_register(vcpu: VcpuRef<'_>, id: u64) -> Result<u64> {
-        let mut value = [0; 8];
-        vcpu.get(id, &mut value)
-            .map_err(|error| Error::kernel("KVM_GET_ONE_REG of an ID register", error))?;
-        Ok(u64::from_le_bytes(value))
-    }
-
-    /// Which of the two features KVM has: INIT refuses the others.
-    fn lengths(kvm: &Kvm, feature: u32, vls: u64) -> Result<Lengths> {
-        match vcpu(kvm, feature) {
-            Ok(Scratch(vcpu, _vm)) => {
-                let mut value = [0; 64];
-                // No such register: another feature has this number, on a kernel that numbers otherwise.
-                let there = VcpuRef::new(&vcpu).get(vls, &mut value).is_ok();
-                Ok(if there {
-                    Lengths::from_value(&value)
-                } else {
-                    Lengths::NONE
-                })
+    /// Makes a descriptor of its own.
+    fn create(fd: RawFd, request: u32, argument: usize) -> io::Result<OwnedFd> {
+        loop {
+            // SAFETY: The argument is a number.
+            match unsafe { ioctl(fd, request, argument as *mut c_void) } {
+                // SAFETY: The descriptor is new.
+                Ok(new) => return Ok(unsafe { OwnedFd::from_raw_fd(new) }),
+                // A signal for the caller, which KVM_CREATE_VM looks out for.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(Error::Kernel { call, .. }) if call == "KVM_ARM_VCPU_INIT" => Ok(Lengths::NONE),
-            Err(error) => Err(error),
         }
     }
 
-    fn others(kvm: &Kvm, features: u32) -> Result<Size> {
-        let Scratch(vcpu, _vm) = vcpu(kvm, features)?;
-        let vcpu = VcpuRef::new(&vcpu);
-        if features != 0 {
-            vcpu.finalize()
-                .map_err(|error| Error::kernel("KVM_ARM_VCPU_FINALIZE", error))?;
+    /// A vCPU that is not finalized, and its VM, which goes with it.
+    struct Scratch {
+        vcpu: OwnedFd,
+        _vm: OwnedFd,
+    }
+
+    impl Scratch {
+        fn new(kvm: RawFd, features: u32) -> Result<Self> {
+            let vm = create(kvm, KVM_CREATE_VM, ADDRESS_BITS)
+                // A kernel before 4.20 knows the default alone.
+                .or_else(|_| create(kvm, KVM_CREATE_VM, 0))
+                .map_err(refused("KVM_CREATE_VM"))?;
+            let fd = vm.as_raw_fd();
+            let vcpu = create(fd, KVM_CREATE_VCPU, 0).map_err(refused("KVM_CREATE_VCPU"))?;
+            let mut init = VcpuInit::default();
+            let at = (&raw mut init).cast();
+            // SAFETY: The kernel writes to `init`.
+            unsafe { ioctl(fd, KVM_ARM_PREFERRED_TARGET, at) }
+                .map_err(refused("KVM_ARM_PREFERRED_TARGET"))?;
+            init.features[0] |= features;
+            let at = (&raw mut init).cast();
+            // SAFETY: The kernel reads from `init`.
+            unsafe { ioctl(vcpu.as_raw_fd(), KVM_ARM_VCPU_INIT, at) }
+                .map_err(refused("KVM_ARM_VCPU_INIT"))?;
+            Ok(Self { vcpu, _vm: vm })
         }
-        let list = vcpu
-            .list()
-            .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
-        Ok(list
-            .into_iter()
-            .filter(|id| !is_vector(*id))
-            .fold(Size::default(), |sum, id| {
-                let bytes = bytes_of(id);
+
+        /// One of a feature that KVM may not have: INIT refuses it then. Or another feature has this number, on
+        /// a kernel that numbers otherwise, and there is no such register.
+        fn with(kvm: RawFd, feature: u32, vls: u64) -> Result<Option<(Self, Lengths)>> {
+            let scratch = match Self::new(kvm, feature) {
+                Err(Error::Kernel { call, .. }) if call == "KVM_ARM_VCPU_INIT" => return Ok(None),
+                scratch => scratch?,
+            };
+            let mut value = [0; 64];
+            let there = scratch.access().get(vls, &mut value).is_ok();
+            Ok(there.then(|| (scratch, Lengths::from_value(&value))))
+        }
+
+        fn access(&self) -> VcpuRef<'_> {
+            VcpuRef::new(&self.vcpu)
+        }
+
+        fn id_register(&self, id: u64) -> Result<u64> {
+            let mut value = [0; 8];
+            self.access()
+                .get(id, &mut value)
+                .map_err(refused("KVM_GET_ONE_REG of an ID register"))?;
+            Ok(u64::from_le_bytes(value))
+        }
+
+        fn finalize(&self) -> Result {
+            self.access()
+                .finalize()
+                .map_err(refused("KVM_ARM_VCPU_FINALIZE"))
+        }
+
+        /// What it has besides vector registers. It is finalized.
+        fn others(&self) -> Result<Size> {
+            let list = self.access().list().map_err(refused("KVM_GET_REG_LIST"))?;
+            let others = list.into_iter().filter(|id| !is_vector(*id)).map(bytes_of);
+            Ok(others.fold(Size::default(), |sum, bytes| {
                 sum + Size {
                     registers: 1,
                     bytes,
                     significant: bytes,
                 }
             }))
+        }
     }
 
-    pub fn offer() -> Result<Offer> {
-        let kvm = open()?;
-        let sve = lengths(&kvm, FEATURE_SVE, ids::SVE_VLS)?;
-        let sme = lengths(&kvm, FEATURE_SME, ids::SME_VLS)?;
+    pub fn offer(kvm: &impl AsRawFd) -> Result<Offer> {
+        let kvm = kvm.as_raw_fd();
         let mut offer = Offer {
-            sve,
-            sme,
+            others: Others {
+                plain: Scratch::new(kvm, 0)?.others()?,
+                ..Others::default()
+            },
             ..Offer::default()
         };
-        if !sme.is_empty() {
-            let Scratch(vcpu, _vm) = vcpu(&kvm, FEATURE_SME)?;
-            let vcpu = VcpuRef::new(&vcpu);
-            offer.sme2 = id_register(vcpu, ids::ID_AA64PFR1_EL1)? >> PFR1_SME_SHIFT & 15 >= 2;
-            offer.fa64 = id_register(vcpu, ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
+        if let Some((scratch, lengths)) = Scratch::with(kvm, FEATURE_SVE, ids::SVE_VLS)? {
+            offer.sve = lengths;
+            scratch.finalize()?;
+            offer.others.sve = scratch.others()?;
         }
-
-        let others = |features: u32, there: bool| {
-            if there {
-                others(&kvm, features)
-            } else {
-                Ok(Size::default())
-            }
-        };
-        offer.others = Others {
-            plain: others(0, true)?,
-            sve: others(FEATURE_SVE, !sve.is_empty())?,
-            sme: others(FEATURE_SME, !sme.is_empty())?,
-            both: others(
-                FEATURE_SVE | FEATURE_SME,
-                !sve.is_empty() && !sme.is_empty(),
-            )?,
-        };
+        if let Some((scratch, lengths)) = Scratch::with(kvm, FEATURE_SME, ids::SME_VLS)? {
+            offer.sme = lengths;
+            offer.sme2 = scratch.id_register(ids::ID_AA64PFR1_EL1)? >> PFR1_SME_SHIFT & 15 >= 2;
+            offer.fa64 = scratch.id_register(ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
+            scratch.finalize()?;
+            offer.others.sme = scratch.others()?;
+        }
+        if !offer.sve.is_empty() && !offer.sme.is_empty() {
+            let scratch = Scratch::new(kvm, FEATURE_SVE | FEATURE_SME)?;
+            scratch.finalize()?;
+            offer.others.both = scratch.others()?;
+            // FA64 needs SVE2: a vCPU without SVE does not have it.
+            offer.fa64 = scratch.id_register(ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
+        }
         Ok(offer)
+    }
+
+    pub fn read() -> Result<Offer> {
+        offer(&open()?)
     }
 
     pub fn try_config(config: &Config) -> Result {
@@ -274,8 +325,8 @@ mod imp {
             .iter()
             .filter(|(_, _, lengths, _)| !lengths.is_empty())
             .fold(0, |all, (feature, ..)| all | feature);
-        let Scratch(vcpu, _vm) = vcpu(&kvm, features)?;
-        let vcpu = VcpuRef::new(&vcpu);
+        let scratch = Scratch::new(kvm.as_raw_fd(), features)?;
+        let vcpu = scratch.access();
         for (_, id, lengths, name) in sets.into_iter().filter(|set| !set.2.is_empty()) {
             let value: Vec<u8> = lengths
                 .register()
@@ -286,7 +337,7 @@ mod imp {
                 .map_err(|error| Error::kernel(format!("{name} of {lengths}"), error))?;
         }
         if !config.sme.is_empty() {
-            hide(vcpu, ids::ID_AA64PFR1_EL1, "SME2", |was| {
+            hide(&scratch, ids::ID_AA64PFR1_EL1, "SME2", |was| {
                 let sme = if config.sme2 { 2 } else { 1 };
                 let now = was >> PFR1_SME_SHIFT & 15;
                 (
@@ -294,7 +345,7 @@ mod imp {
                     now >= sme,
                 )
             })?;
-            hide(vcpu, ids::ID_AA64SMFR0_EL1, "FA64", |was| {
+            hide(&scratch, ids::ID_AA64SMFR0_EL1, "FA64", |was| {
                 let there = was & SMFR0_FA64 != 0;
                 (
                     if config.fa64 { was } else { was & !SMFR0_FA64 },
@@ -303,24 +354,29 @@ mod imp {
             })?;
         }
         if features != 0 {
-            vcpu.finalize()
-                .map_err(|error| Error::kernel("KVM_ARM_VCPU_FINALIZE", error))?;
+            scratch.finalize()?;
         }
         Ok(())
     }
 
     /// Lowers an ID register as `lower` says, which also says whether the host has what is wanted.
     fn hide(
-        vcpu: VcpuRef<'_>,
+        scratch: &Scratch,
         id: u64,
         name: &str,
         lower: impl FnOnce(u64) -> (u64, bool),
     ) -> Result {
-        let (value, there) = lower(id_register(vcpu, id)?);
+        let was = scratch.id_register(id)?;
+        let (value, there) = lower(was);
         if !there {
             return Err(Error::Missing(format!("this host has no {name}")));
         }
-        vcpu.set(id, &value.to_le_bytes())
+        if value == was {
+            return Ok(());
+        }
+        scratch
+            .access()
+            .set(id, &value.to_le_bytes())
             .map_err(|error| Error::kernel(format!("hiding {name}"), error))
     }
 }

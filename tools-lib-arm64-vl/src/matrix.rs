@@ -81,13 +81,13 @@ impl Matrix {
         })
     }
 
-    /// The vCPU of a pair, with all else that the host has.
+    /// The vCPU of a pair, with all else that the host has. FA64 needs SVE.
     pub fn config(&self, sve: Option<u32>, sme: Option<u32>) -> Config {
         Config {
             sve: self.offer.sve.up_to(sve.unwrap_or(0)),
             sme: self.offer.sme.up_to(sme.unwrap_or(0)),
             sme2: self.offer.sme2 && sme.is_some(),
-            fa64: self.offer.fa64 && sme.is_some(),
+            fa64: self.offer.fa64 && sve.is_some() && sme.is_some(),
         }
     }
 }

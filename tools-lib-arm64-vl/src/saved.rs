@@ -17,7 +17,7 @@ use crate::{
 };
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     io,
     marker::PhantomData,
     os::fd::{AsRawFd, RawFd},
@@ -385,7 +385,7 @@ impl SavedVcpu {
 
     /// Puts first what others depend on. The rest keeps its order.
     fn ordered(features: Option<[u32; 7]>, mut registers: Vec<Saved>) -> Result<Self> {
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         for Saved { id, value } in &registers {
             let wrong = if id & ARCH_MASK != ARM64 {
                 "is no register of arm64".into()
@@ -561,7 +561,7 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
         Some(FailedWrite { id, error })
     };
     let failed: Vec<_> = rest.into_iter().filter_map(write).collect();
-    let given: HashSet<u64> = saved.registers().map(|(id, _)| id).collect();
+    let given: BTreeSet<u64> = saved.registers().map(|(id, _)| id).collect();
     let mut not_given = vcpu
         .list()
         .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;

@@ -12,10 +12,14 @@
 mod common;
 
 use arm64_vl::{differences, restore, save, Error, Register, RegisterAccess, SavedVcpu, VcpuRef};
-use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Size, Svcr};
+use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Offer, Size, Svcr};
 use common::{set_svcr, Vcpu};
 use kvm_bindings::KVM_ARM_VCPU_PMU_V3;
-use std::env;
+use std::{
+    env,
+    fs::File,
+    time::{Duration, Instant},
+};
 
 /// Skips a test, with the reason, where there is no KVM.
 macro_rules! offer {
@@ -329,6 +333,119 @@ fn plain_state_does_not_do_for_a_vcpu_with_a_pmu() {
         matches!(error, Error::Configuration { .. }) && error.to_string().contains("PMU_V3"),
         "{error}"
     );
+}
+
+/// A VMM asks when it starts. Once in some tries: other load of the machine is not the question.
+#[test]
+fn asking_kvm_takes_less_than_100_ms() {
+    offer!();
+    let kvm = File::open("/dev/kvm").unwrap();
+    let ask = |_| {
+        let start = Instant::now();
+        Offer::of(&kvm).unwrap();
+        start.elapsed()
+    };
+    let limit = Duration::from_millis(100);
+    let taken: Vec<_> = (0..20).map(ask).collect();
+    println!("{:?}", taken.iter().min());
+    assert!(taken.iter().any(|time| *time < limit), "{taken:?}");
+}
+
+/// What SECCOMP.md says that a filter has to let through.
+fn calls_in_the_page() -> (Vec<u32>, Vec<u32>) {
+    let page = include_str!("../SECCOMP.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<Vec<_>> = rows
+        .map(|row| row.split('|').map(str::trim).collect())
+        .collect();
+    let number = |row: &Vec<&str>| {
+        let word = row[2].trim_matches('`');
+        match word.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).unwrap(),
+            None => word.parse().unwrap(),
+        }
+    };
+    let (ioctls, calls): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[1].contains("KVM_"));
+    (
+        calls.into_iter().map(number).collect(),
+        ioctls.into_iter().map(number).collect(),
+    )
+}
+
+/// Refuses all other calls of this thread with an errno that nothing else gives, where the kernel has seccomp.
+fn confine(calls: &[u32], ioctls: &[u32]) -> bool {
+    let filter = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    let (load, equal, give) = (0x20, 0x15, 0x06);
+    let allow = filter(give, libc::SECCOMP_RET_ALLOW, 0, 0);
+    // struct seccomp_data: the number of the call at 0, the second argument at 24.
+    let mut program = vec![filter(load, 0, 0, 0)];
+    for call in calls {
+        program.extend([filter(equal, *call, 0, 1), allow]);
+    }
+    let rest = 2 * ioctls.len() as u8 + 1;
+    program.extend([
+        filter(equal, libc::SYS_ioctl as u32, 0, rest),
+        filter(load, 24, 0, 0),
+    ]);
+    for request in ioctls {
+        program.extend([filter(equal, *request, 0, 1), allow]);
+    }
+    program.push(filter(
+        give,
+        libc::SECCOMP_RET_ERRNO | libc::ENOLCK as u32,
+        0,
+        0,
+    ));
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: The kernel reads the filter, which is for this thread alone.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &program,
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    assert!(
+        done == 0 || error.raw_os_error() == Some(libc::ENOSYS),
+        "{error}"
+    );
+    done == 0
+}
+
+#[test]
+fn jailed_vmm_can_ask_save_and_restore() {
+    let offer = offer!();
+    let config = offer.config();
+    let kvm = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .unwrap();
+    let (from, to) = (Vcpu::finalized(&config), Vcpu::new(&config));
+    let jailed = std::thread::scope(|scope| {
+        let body = || {
+            let (mut calls, ioctls) = calls_in_the_page();
+            calls.push(libc::SYS_write as u32); // of a test that fails
+            if !confine(&calls, &ioctls) {
+                return Ok(None);
+            }
+            assert!(File::open("/dev/kvm").is_err());
+            let again = Offer::of(&kvm)?;
+            let saved = save(&from.access())?;
+            restore(&to.access(), &saved)?;
+            Ok::<_, Error>(Some(again))
+        };
+        scope.spawn(body).join().unwrap()
+    });
+    match jailed.unwrap() {
+        Some(again) => assert_eq!(again, offer),
+        None => println!("skipped: no seccomp in this kernel"),
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
 const SME_VLS: u64 = 0x6060_0000_0017_fffe;
+/// ID_AA64SMFR0_EL1, whose bit 63 is FA64.
+const SMFR0: u64 = 0x6030_0000_0013_c025;
 const SVCR: u64 = 0x6030_0000_0013_da12;
 
 /// A vCPU, and the VM that goes with it.
@@ -58,6 +60,12 @@ impl Vcpu {
                     .collect();
                 vcpu.access().set(id, &value).unwrap();
             }
+        }
+        if !config.sme.is_empty() && !config.fa64 {
+            let mut value = [0; 8];
+            vcpu.access().get(SMFR0, &mut value).unwrap();
+            let hidden = u64::from_le_bytes(value) & !(1 << 63);
+            vcpu.access().set(SMFR0, &hidden.to_le_bytes()).unwrap();
         }
         if !config.sve.is_empty() || !config.sme.is_empty() {
             vcpu.access().finalize().unwrap();
