@@ -161,7 +161,7 @@ mod vmm {
         /// A VM with one vCPU, which is not finalized.
         fn new(features: u64) -> Result<Self> {
             let kvm = Kvm::new()?;
-            let vm = kvm.create_vm()?;
+            let vm = kvm.create_vm_with_type(0)?; // 40 bits of address
             let page = || Page([const { AtomicU32::new(0) }; 1024]);
             let memory: Vec<_> = (0..PAGES).map(|_| page()).collect();
             let region = kvm_userspace_memory_region {

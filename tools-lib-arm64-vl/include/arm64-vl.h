@@ -185,7 +185,8 @@ int arm64_vl_pool(const char *const *machines,
                   size_t count,
                   struct arm64_vl_config *config);
 
-// How much vector state a vCPU has in the mode of a value of SVCR.
+// How much vector state a vCPU has in the mode of a value of SVCR. Of all registers of a vCPU tells
+// arm64_vl_machine_list_bytes().
 //
 // # Safety
 //
@@ -201,6 +202,16 @@ int arm64_vl_config_size(const struct arm64_vl_config *config,
 // `config` is valid, `size` is null or valid for a write.
 int arm64_vl_config_greatest_size(const struct arm64_vl_config *config,
                                   struct arm64_vl_size *size);
+
+// The bytes to allocate for struct kvm_reg_list, so that it has room for all registers of a vCPU in any mode.
+// A PMU or EL2 adds to it. ARM64_VL_MISSING where the machine has no such vCPU.
+//
+// # Safety
+//
+// `machine` comes from arm64_vl_machine_read(), `config` is valid, `bytes` is null or valid for a write.
+int arm64_vl_machine_list_bytes(const struct arm64_vl_machine *machine,
+                                const struct arm64_vl_config *config,
+                                size_t *bytes);
 
 // Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free().
 //

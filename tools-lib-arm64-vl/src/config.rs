@@ -162,9 +162,8 @@ impl Register {
 /// ```
 /// use arm64_vl::Size;
 ///
-/// let size = Size { registers: 337, bytes: 2868, significant: 2868 };
-/// // What KVM_GET_REG_LIST writes: the number, and an id each.
-/// assert_eq!(size.list_bytes(), 8 + 337 * 8);
+/// let one = Size { registers: 1, bytes: 8, significant: 8 };
+/// assert_eq!((one + one).bytes, 16);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
@@ -177,11 +176,6 @@ pub struct Size {
 }
 
 impl Size {
-    /// Bytes that a VMM allocates for `struct kvm_reg_list`.
-    pub const fn list_bytes(&self) -> usize {
-        (self.registers + 1) * size_of::<u64>()
-    }
-
     /// The greater one of each number.
     pub fn max(self, other: Self) -> Self {
         Self {

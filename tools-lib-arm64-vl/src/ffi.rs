@@ -413,7 +413,8 @@ pub unsafe extern "C" fn arm64_vl_pool(
     })
 }
 
-/// How much vector state a vCPU has in the mode of a value of SVCR.
+/// How much vector state a vCPU has in the mode of a value of SVCR. Of all registers of a vCPU tells
+/// arm64_vl_machine_list_bytes().
 ///
 /// # Safety
 ///
@@ -454,6 +455,29 @@ pub unsafe extern "C" fn arm64_vl_config_greatest_size(
         config.check()?;
         // SAFETY: The caller vouches for it.
         unsafe { store(size, config.greatest_size().into()) }
+    })
+}
+
+/// The bytes to allocate for struct kvm_reg_list, so that it has room for all registers of a vCPU in any mode.
+/// A PMU or EL2 adds to it. ARM64_VL_MISSING where the machine has no such vCPU.
+///
+/// # Safety
+///
+/// `machine` comes from arm64_vl_machine_read(), `config` is valid, `bytes` is null or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_machine_list_bytes(
+    machine: *const arm64_vl_machine,
+    config: *const arm64_vl_config,
+    bytes: *mut usize,
+) -> c_int {
+    guard(|| {
+        // SAFETY: The caller vouches for it.
+        let (machine, config) = unsafe { (&*machine, Config::from(*config)) };
+        config.check()?;
+        let offer = machine.machine.kvm.unwrap_or_default();
+        let missing = || Error::Missing("no such vCPU here".into());
+        // SAFETY: The caller vouches for it.
+        unsafe { store(bytes, offer.list_bytes(&config).ok_or_else(missing)?) }
     })
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 ///
 /// let plain = Size { registers: 230, bytes: 1776, significant: 1776 };
 /// let others = Others { plain, ..Others::default() };
-/// assert_eq!(others.plain.list_bytes(), 1848);
+/// assert_eq!(others.sve, Size::default());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +100,7 @@ impl Offer {
         }
     }
 
-    /// What a vCPU of this configuration has besides vector registers.
+    /// What a vCPU of this configuration has besides vector registers; nothing where the host has no such vCPU.
     pub fn others(&self, config: &Config) -> Size {
         match (!config.sve.is_empty(), !config.sme.is_empty()) {
             (false, false) => self.others.plain,
@@ -108,6 +108,23 @@ impl Offer {
             (false, true) => self.others.sme,
             (true, true) => self.others.both,
         }
+    }
+
+    /// The bytes that a VMM allocates for `struct kvm_reg_list`, so that it has room for all registers of a vCPU
+    /// in any mode: the number, and an id each. `None` where the host has no such vCPU. A PMU or EL2 adds to it.
+    ///
+    /// ```
+    /// use arm64_vl::{Config, Offer, Others, Size};
+    ///
+    /// let plain = Size { registers: 230, bytes: 1776, significant: 1776 };
+    /// let offer = Offer { others: Others { plain, ..Others::default() }, ..Offer::default() };
+    /// // V0 to V31 are there as well.
+    /// assert_eq!(offer.list_bytes(&Config::default()), Some(8 + (230 + 32) * 8));
+    /// ```
+    pub fn list_bytes(&self, config: &Config) -> Option<usize> {
+        let others = self.others(config);
+        let all = others + config.greatest_size();
+        (others.registers > 0).then(|| (all.registers + 1) * size_of::<u64>())
     }
 }
 

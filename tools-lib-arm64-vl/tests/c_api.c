@@ -3,6 +3,7 @@
 #include <arm64-vl.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -69,7 +70,7 @@ static int new_vcpu(int vm, int n, bool sve, bool sme)
 	return vcpu;
 }
 
-static void test_vcpu(const struct arm64_vl_info *info)
+static void test_vcpu(const struct arm64_vl_info *info, size_t list_bytes)
 {
 	bool sve = info->vcpu.sve.words[0], sme = info->vcpu.sme.words[0];
 	int kvm = open("/dev/kvm", O_RDWR), vm = ioctl(kvm, KVM_CREATE_VM, 0);
@@ -78,10 +79,20 @@ static void test_vcpu(const struct arm64_vl_info *info)
 	int plain = new_vcpu(ioctl(kvm, KVM_CREATE_VM, 0), 0, false, false);
 	__u64 x0 = 0x1234, read = 0;
 	struct kvm_one_reg reg = { .id = 0x6030000000100000, .addr = (__u64)&x0 };
+	struct kvm_reg_list *list = calloc(1, list_bytes);
 	char *json = NULL;
 
 	EXPECT(!(sve || sme) || !ioctl(from, KVM_ARM_VCPU_FINALIZE, &feature));
 	EXPECT(!ioctl(from, KVM_SET_ONE_REG, &reg));
+	// In the mode with the most registers the list fits, and has no room left.
+	reg.id = 0x603000000013da12;
+	x0 = 3;
+	EXPECT(!sme || !ioctl(from, KVM_SET_ONE_REG, &reg));
+	list->n = list_bytes / 8 - 1;
+	EXPECT(!ioctl(from, KVM_GET_REG_LIST, list) && list->n == list_bytes / 8 - 1);
+	free(list);
+	reg.id = 0x6030000000100000;
+	x0 = 0x1234;
 	EXPECT(arm64_vl_save(from, &json) == ARM64_VL_OK);
 	EXPECT(!(sve || sme) || arm64_vl_restore(plain, json) == ARM64_VL_CONFIGURATION);
 	EXPECT(arm64_vl_restore(to, json) == ARM64_VL_OK);
@@ -99,6 +110,7 @@ int main(void)
 	struct arm64_vl_lengths common;
 	struct arm64_vl_thread thread;
 	struct arm64_vl_info info;
+	size_t list_bytes = 0;
 
 	test_pool_and_sizes();
 	EXPECT(arm64_vl_machine_read(NULL) == ARM64_VL_INVALID);
@@ -108,12 +120,15 @@ int main(void)
 	EXPECT(info.has_kvm || arm64_vl_machine_missing(machine, 0));
 	EXPECT(!arm64_vl_machine_missing(machine, 1000));
 	EXPECT(arm64_vl_machine_name(machine));
+	EXPECT(arm64_vl_machine_list_bytes(machine, &info.vcpu, &list_bytes) ==
+	       (info.has_kvm ? ARM64_VL_OK : ARM64_VL_MISSING));
+	EXPECT(arm64_vl_machine_list_bytes(machine, &info.vcpu, NULL) != ARM64_VL_OK);
 	EXPECT(arm64_vl_restore(-1, "{}") == ARM64_VL_FORMAT);
 	EXPECT(arm64_vl_restore(-1, NULL) == ARM64_VL_INVALID);
 #ifdef __aarch64__
 	EXPECT(arm64_vl_thread_read(getpid(), &thread) == ARM64_VL_KERNEL);
 	EXPECT(info.has_kvm);
-	test_vcpu(&info);
+	test_vcpu(&info, list_bytes);
 #else
 	EXPECT(arm64_vl_thread_read(getpid(), &thread) == ARM64_VL_MISSING);
 #endif

@@ -101,6 +101,23 @@ fn state_is_calculated_without_a_machine() {
     }
 }
 
+/// Where no KVM can be asked the list of a vCPU is not known, and what is known is named.
+#[test]
+fn size_of_the_list_is_that_of_the_whole_or_is_named() {
+    let known = Machine::read().unwrap().kvm.is_some();
+    let out = vlmatrix(&["state", "--sve", "16", "--sme", "64", "--sme2"]);
+    let vectors = "928 bytes at most for vector registers alone";
+    assert_eq!(
+        text(&out.stdout).contains(vectors),
+        !known,
+        "{}",
+        text(&out.stdout)
+    );
+    let out = vlmatrix(&["state", "--sve", "16", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(answer["list_bytes"].is_null(), !known);
+}
+
 #[test]
 fn this_machine_is_described() {
     let out = vlmatrix(&["--json"]);

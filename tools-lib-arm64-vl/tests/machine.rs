@@ -164,9 +164,11 @@ fn state_is_what_the_kernel_lists() {
     for pair in matrix.pairs() {
         let config = matrix.config(pair.sve, pair.sme);
         let vcpu = Vcpu::finalized(&config);
+        let mut longest = 0;
         for svcr in config.modes() {
             set_svcr(&vcpu.access(), &config, *svcr);
             let list = vcpu.access().list().unwrap();
+            longest = longest.max(list.len());
             let mut registers: Vec<_> = config.registers(*svcr).collect();
             let mut vectors: Vec<_> = registers.iter().map(|r| r.id).collect();
             let absent: Vec<_> = vectors.iter().filter(|id| !list.contains(id)).collect();
@@ -199,6 +201,7 @@ fn state_is_what_the_kernel_lists() {
             greatest.fold(Size::default(), Size::max),
             config.greatest_size()
         );
+        assert_eq!(offer.list_bytes(&config), Some(8 + 8 * longest), "{pair:?}");
     }
     println!("{lists} lists");
 }

@@ -28,7 +28,8 @@ impl Vcpu {
 
     /// With more features, if KVM has them.
     pub fn with_features(config: &Config, more: u32) -> Option<Self> {
-        let vm = Kvm::new().unwrap().create_vm().unwrap();
+        // The least address size: with that of LPA2 a VM takes seconds.
+        let vm = Kvm::new().unwrap().create_vm_with_type(32).unwrap();
         let vcpu = vm.create_vcpu(0).unwrap();
         let mut init = kvm_vcpu_init::default();
         vm.get_preferred_target(&mut init).unwrap();

@@ -44,7 +44,8 @@ pub struct StateAnswer {
     /// What is there in every mode, where the machine is known.
     pub others: Option<Size>,
     pub greatest: Size,
-    pub list_bytes: usize,
+    /// Of `struct kvm_reg_list`, where the machine is known.
+    pub list_bytes: Option<usize>,
 }
 
 /// The size in a mode.
@@ -58,6 +59,7 @@ pub struct ModeSize {
 impl StateAnswer {
     pub fn new(config: &Config, offer: Option<&Offer>) -> Self {
         let others = offer.map(|offer| offer.others(config));
+        let others = others.filter(|others| others.registers > 0);
         let greatest = config.greatest_size() + others.unwrap_or_default();
         let size = |svcr: &Svcr| ModeSize {
             svcr: *svcr,
@@ -68,7 +70,7 @@ impl StateAnswer {
             modes: config.modes().iter().map(size).collect(),
             others,
             greatest,
-            list_bytes: greatest.list_bytes(),
+            list_bytes: offer.and_then(|offer| offer.list_bytes(config)),
         }
     }
 }

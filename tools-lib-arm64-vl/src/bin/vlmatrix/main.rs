@@ -159,16 +159,15 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
             (shown(&answer, json, text::pool)?, good)
         }
         Some(Command::State { wanted, json }) => {
-            let answer = match wanted.config()? {
-                Some(config) => StateAnswer::new(&config, None),
-                None => {
-                    let machine = Machine::read()?;
-                    let offer = machine
-                        .kvm
-                        .ok_or("no vCPU here: say which one, with --sve or --sme")?;
-                    StateAnswer::new(&offer.config(), Some(&offer))
+            let offer = Machine::read()?.kvm;
+            let config = match (wanted.config()?, &offer) {
+                (Some(config), _) => config,
+                (None, Some(offer)) => offer.config(),
+                (None, None) => {
+                    return Err("no vCPU here: say which one, with --sve or --sme".into())
                 }
             };
+            let answer = StateAnswer::new(&config, offer.as_ref());
             (shown(&answer, json, text::state)?, true)
         }
         Some(Command::Pid { pid, json }) => {

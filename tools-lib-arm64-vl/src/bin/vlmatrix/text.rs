@@ -147,11 +147,20 @@ pub fn state(answer: &StateAnswer) -> String {
         lines.push(row(&name, &mode.vectors));
     }
     lines.extend(answer.others.iter().map(|others| row("all others", others)));
-    lines.push(row("greatest sum", &answer.greatest));
-    lines.push(format!(
-        "struct kvm_reg_list: {} bytes at most",
-        answer.list_bytes
-    ));
+    let sum = match answer.others {
+        Some(_) => "greatest sum",
+        None => "greatest vectors",
+    };
+    lines.push(row(sum, &answer.greatest));
+    lines.push(match answer.list_bytes {
+        Some(bytes) => format!(
+            "struct kvm_reg_list: {bytes} bytes at most, for a vCPU without a PMU and EL2"
+        ),
+        None => format!(
+            "struct kvm_reg_list: {} bytes at most for vector registers alone; the others are not known here",
+            answer.greatest.registers * size_of::<u64>()
+        ),
+    });
     lines.join("\n") + "\n"
 }
 
