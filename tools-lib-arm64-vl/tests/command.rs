@@ -170,3 +170,54 @@ fn mistake_gives_one_line() {
         assert!(out.stdout.is_empty());
     }
 }
+
+/// A name from elsewhere can do nothing to a terminal, and is whole in the picture.
+#[test]
+fn name_is_shown_and_not_obeyed() {
+    let name = "a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{0}";
+    let out = vlmatrix(&["--name", &name.replace('\0', "")]);
+    let first = text(&out.stdout).lines().next().unwrap();
+    assert_eq!(first, r"a\u{1b}[2J\nruns on all: \u{202e}x<b>");
+    let offer = Offer {
+        sve: Lengths::new([16, 32]).unwrap(),
+        ..Offer::default()
+    };
+    let json = Machine::with_offer(name, offer).to_json().unwrap();
+    assert!(json.chars().all(|c| c == '\n' || !c.is_control()), "{json}");
+    let path = file("named.json", &json);
+    let out = vlmatrix(&["pool", &path, "--sve", "16"]);
+    assert_eq!(
+        text(&out.stdout).lines().last(),
+        Some(r"    a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{0}: runs")
+    );
+
+    let out = vlmatrix(&["--svg", "--name", &name.replace('\0', "")]);
+    assert!(
+        text(&out.stdout).contains(r">a\u{1b}[2J\nruns on all: \u{202e}x&lt;b&gt;: the greatest")
+    );
+    assert!(text(&out.stdout)
+        .chars()
+        .all(|c| c == '\n' || !c.is_control()));
+}
+
+/// Every renderer knows hexadecimal colours, and none is wider than the picture.
+#[test]
+fn picture_is_plain_and_wide_enough() {
+    let name = "W".repeat(100);
+    let out = vlmatrix(&["--svg", "--name", &name]);
+    let svg = text(&out.stdout);
+    let attribute = |line: &str, name: &str| {
+        let (_, behind) = line.split_once(&format!(" {name}=\""))?;
+        Some(behind.split_once('"')?.0.to_string())
+    };
+    for line in svg.lines() {
+        let fill = attribute(line, "fill").unwrap_or("white".into());
+        let hex = fill.strip_prefix('#').is_some_and(|digits| {
+            digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        assert!(hex || fill == "white", "{line}");
+    }
+    let width: usize = attribute(svg, "width").unwrap().parse().unwrap();
+    // A capital W of 13 pixels in height is 12.3 wide in DejaVu Sans, the widest of the usual ones.
+    assert!(width > 100 * 12, "{width}");
+}

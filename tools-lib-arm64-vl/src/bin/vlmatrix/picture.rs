@@ -2,6 +2,7 @@
 
 //! The pairs as an SVG picture: the more lengths in common, the darker.
 
+use crate::text::printable;
 use arm64_vl::{Machine, Matrix};
 use std::fmt::Write;
 
@@ -10,10 +11,33 @@ const CELL: (usize, usize) = (64, 24);
 const LEFT: usize = 110;
 const TOP: usize = 84;
 
+const SUBTITLE: &str = "by its greatest SVE length (down) and SME length (across), in bytes";
+
+/// The colours of cells without a length in common and with the most: red, green and blue. Black text can be read
+/// on both. In hexadecimal digits, which every renderer knows.
+const COLOURS: [[usize; 3]; 2] = [[0xee, 0xf4, 0xfb], [0x3b, 0x88, 0xd4]];
+
+fn colour(part: usize, of: usize) -> String {
+    let [from, to] = COLOURS;
+    let mix = |(from, to): (usize, usize)| format!("{:02x}", (from * (of - part) + to * part) / of);
+    let digits: String = from.into_iter().zip(to).map(mix).collect();
+    format!("#{digits}")
+}
+
+/// Pixels that a line of text takes at most, in the widest of the usual fonts.
+fn width_of(text: &str) -> usize {
+    let width = |c: char| match c {
+        'A'..='Z' | 'm' | 'w' | '@' | '%' => 13,
+        _ if c.is_ascii() => 9,
+        _ => 15,
+    };
+    text.chars().map(width).sum()
+}
+
 /// Text in XML.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
+    for c in printable(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -29,8 +53,19 @@ pub fn svg(machine: &Machine) -> String {
     let matrix = Matrix::of(&machine.kvm.unwrap_or_default());
     let (rows, columns): (Vec<_>, Vec<_>) = (matrix.rows().collect(), matrix.columns().collect());
     let (cell, line) = CELL;
+    let title = format!(
+        "{}: the greatest vector length in common of a vCPU",
+        printable(&machine.name)
+    );
+    let missing = printable(&machine.missing.join("; "));
+    let texts = [
+        &title[..],
+        SUBTITLE,
+        if machine.kvm.is_none() { &missing } else { "" },
+    ];
+    let text_width = texts.into_iter().map(width_of).max().unwrap_or(0);
     let (width, height) = (
-        LEFT + columns.len().max(6) * cell + 20,
+        (LEFT + columns.len() * cell).max(12 + text_width) + 20,
         TOP + rows.len() * line + 20,
     );
     let most = matrix
@@ -50,23 +85,10 @@ pub fn svg(machine: &Machine) -> String {
             escaped(what)
         );
     };
-    text(
-        12,
-        22,
-        "start",
-        &format!(
-            "{}: the greatest vector length in common of a vCPU",
-            machine.name
-        ),
-    );
-    text(
-        12,
-        42,
-        "start",
-        "by its greatest SVE length (down) and SME length (across), in bytes",
-    );
+    text(12, 22, "start", &title);
+    text(12, 42, "start", SUBTITLE);
     if machine.kvm.is_none() {
-        text(12, 70, "start", &machine.missing.join("; "));
+        text(12, 70, "start", &missing);
     } else {
         for (n, sme) in columns.iter().enumerate() {
             text(LEFT + n * cell + cell / 2, TOP - 8, "middle", &head(*sme));
@@ -79,16 +101,16 @@ pub fn svg(machine: &Machine) -> String {
         for (column, sme) in columns.iter().enumerate() {
             let common = matrix.common(*sve, *sme);
             let (x, y) = (LEFT + column * cell, TOP + row * line);
-            let light = 96 - 46 * common.len() / most;
             let what = common
                 .greatest()
                 .map_or("-".into(), |length| length.to_string());
             let _ = writeln!(
                 body,
-                r#"<rect x="{x}" y="{y}" width="{}" height="{}" fill="hsl(210 60% {light}%)"><title>{}</title></rect>
-<text x="{}" y="{}" text-anchor="middle">{what}</text>"#,
+                r#"<rect x="{x}" y="{y}" width="{}" height="{}" fill="{}"><title>{}</title></rect>
+            <text x="{}" y="{}" text-anchor="middle">{what}</text>"#,
                 cell - 2,
                 line - 2,
+                colour(common.len(), most),
                 escaped(&format!("in common: {common}")),
                 x + cell / 2 - 1,
                 y + 16,

@@ -19,9 +19,26 @@ fn or_none(length: Option<u32>) -> String {
     length.map_or("none".into(), |length| length.to_string())
 }
 
+/// A name or reason of a file, in one line: what moves the cursor of a terminal, or turns the direction of
+/// writing, is spelt out. XML has no room for most of it either.
+pub fn printable(text: &str) -> String {
+    let spelt_out = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let mut out = String::new();
+    for c in text.chars() {
+        match spelt_out(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// The lengths of processes and vCPUs, and the pairs.
 pub fn machine(machine: &Machine) -> String {
-    let mut lines = vec![machine.name.clone(), String::new()];
+    let mut lines = vec![printable(&machine.name), String::new()];
     let process = |Vectors { lengths, default }: Vectors| match default {
         Some(default) => format!("{lengths}, {default} to begin with"),
         None => lengths.to_string(),
@@ -45,7 +62,7 @@ pub fn machine(machine: &Machine) -> String {
         machine
             .missing
             .iter()
-            .map(|what| format!("missing: {what}")),
+            .map(|what| format!("missing: {}", printable(what))),
     );
     if machine.kvm.is_some() {
         lines.push(String::new());
@@ -117,7 +134,7 @@ pub fn pool(answer: &PoolAnswer) -> String {
             } else {
                 reasons.join(", ")
             };
-            lines.push(format!("    {}: {verdict}", machine.name));
+            lines.push(format!("    {}: {verdict}", printable(&machine.name)));
         }
     }
     lines.join("\n") + "\n"
