@@ -31,7 +31,6 @@ use std::ops::Add;
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The SVE vector lengths, [`Lengths::NONE`] for a vCPU without SVE.
     pub sve: Lengths,
@@ -157,7 +156,7 @@ impl Register {
     }
 }
 
-/// How much state there is.
+/// How much state there is. A sum that is too great for its type is the greatest number.
 ///
 /// ```
 /// use arm64_vl::Size;
@@ -191,9 +190,9 @@ impl Add for Size {
 
     fn add(self, other: Self) -> Self {
         Self {
-            registers: self.registers + other.registers,
-            bytes: self.bytes + other.bytes,
-            significant: self.significant + other.significant,
+            registers: self.registers.saturating_add(other.registers),
+            bytes: self.bytes.saturating_add(other.bytes),
+            significant: self.significant.saturating_add(other.significant),
         }
     }
 }
@@ -217,8 +216,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a vector of more than 256 bytes, an SME vector that is no power of two
-    /// (Arm ARM, B1.4), and SME2 or FA64 without SME.
+    /// [`Error::Config`] for a vector of more than 256 bytes, SVE without the length of a power of two below its
+    /// greatest, an SME vector that is no power of two, SME2 without SME, and FA64, which needs SVE2, without
+    /// both (Arm ARM, B1.4, FEAT_SVE, FEAT_SME, FEAT_SME_FA64).
     ///
     /// ```
     /// use arm64_vl::{Config, Lengths};
@@ -241,8 +241,16 @@ impl Config {
                 self.sme.iter().any(|length| !length.is_power_of_two()),
                 "the length of an SME vector is a power of two",
             ),
+            (
+                (4..)
+                    .map(|bit| 1 << bit)
+                    .take_while(|power| Some(*power) < self.sve.greatest())
+                    .any(|power| !self.sve.contains(power)),
+                "SVE has the length of every power of two from 16 bytes up to its greatest",
+            ),
             (self.sme.is_empty() && self.sme2, "SME2 needs SME"),
             (self.sme.is_empty() && self.fa64, "FA64 needs SME"),
+            (self.sve.is_empty() && self.fa64, "FA64 needs SVE"),
         ];
         match wrong.iter().find(|(wrong, _)| *wrong) {
             Some((_, what)) => Err(Error::Config(what)),

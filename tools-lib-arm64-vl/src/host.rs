@@ -2,7 +2,7 @@
 
 //! What a host gives to a process: `Documentation/arch/arm64/sve.rst` and `sme.rst`.
 
-use crate::{Lengths, Result};
+use crate::{Config, Error, Lengths, Result};
 use serde::{Deserialize, Serialize};
 
 /// The vector lengths of one kind that a process can have.
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 /// assert!(none.lengths.is_empty() && none.default.is_none());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Vectors {
     /// The lengths, [`Lengths::NONE`] where there is no such feature.
     pub lengths: Lengths,
@@ -30,7 +29,6 @@ pub struct Vectors {
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Host {
     /// SVE.
     pub sve: Vectors,
@@ -63,6 +61,26 @@ impl Host {
     pub fn read() -> Result<Self> {
         imp::read()
     }
+
+    /// Whether there can be such a host: a file can say anything.
+    pub(crate) fn check(&self) -> Result {
+        let config = Config {
+            sve: self.sve.lengths,
+            sme: self.sme.lengths,
+            sme2: self.sme2,
+            fa64: self.fa64,
+        };
+        config.check()?;
+        let known = |Vectors { lengths, default }: Vectors| {
+            default.is_none_or(|length| lengths.contains(length))
+        };
+        if !known(self.sve) || !known(self.sme) {
+            return Err(Error::Config(
+                "a program starts with a length that there is not",
+            ));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(not(target_arch = "aarch64"))]
@@ -76,8 +94,7 @@ mod imp {
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::{Host, Vectors};
-    use crate::{Error, Lengths, Result};
+    use super::{Error, Host, Lengths, Result, Vectors};
     use std::{fs, io, thread};
 
     // uapi/asm/hwcap.h

@@ -2,7 +2,7 @@
 
 //! What KVM gives to a vCPU, by making some.
 
-use crate::{config::Config, Lengths, Result, Size};
+use crate::{config::Config, Error, Lengths, Result, Size};
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsRawFd;
 
@@ -17,7 +17,6 @@ use std::os::fd::AsRawFd;
 /// assert_eq!(others.sve, Size::default());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Others {
     /// Without SVE and SME.
     pub plain: Size,
@@ -39,7 +38,6 @@ pub struct Others {
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Offer {
     /// The greatest set of SVE lengths. KVM accepts it up to any of its lengths, and no other set.
     pub sve: Lengths,
@@ -100,6 +98,27 @@ impl Offer {
         }
     }
 
+    /// Whether a host can have this: a file can say anything.
+    pub(crate) fn check(&self) -> Result {
+        self.config().check()?;
+        let Others {
+            plain,
+            sve,
+            sme,
+            both,
+        } = self.others;
+        // There are 2^16 system registers, and one has 256 bytes at most.
+        let can_be = |size: Size| {
+            size.registers < 1 << 20
+                && size.bytes <= size.registers << 8
+                && size.significant <= size.bytes
+        };
+        if ![plain, sve, sme, both].into_iter().all(can_be) {
+            return Err(Error::Config("its registers are too many, or too large"));
+        }
+        Ok(())
+    }
+
     /// What a vCPU of this configuration has besides vector registers; nothing where the host has no such vCPU.
     pub fn others(&self, config: &Config) -> Size {
         match (!config.sve.is_empty(), !config.sme.is_empty()) {
@@ -124,15 +143,19 @@ impl Offer {
     pub fn list_bytes(&self, config: &Config) -> Option<usize> {
         let others = self.others(config);
         let all = others + config.greatest_size();
-        (others.registers > 0).then(|| (all.registers + 1) * size_of::<u64>())
+        (others.registers > 0).then(|| {
+            all.registers
+                .saturating_add(1)
+                .saturating_mul(size_of::<u64>())
+        })
     }
 }
 
-/// Whether KVM accepts a configuration, by making a vCPU of it.
+/// Whether KVM accepts a configuration, by making a vCPU of it. Lengths that cannot be are for KVM to refuse.
 ///
 /// # Errors
 ///
-/// [`crate::Error::Config`] for one that no vCPU has, [`crate::Error::Missing`] where there is no
+/// [`crate::Error::Config`] for SME2 or FA64 without SME, [`crate::Error::Missing`] where there is no
 /// KVM or no such feature, and [`crate::Error::Kernel`] with the call that was refused.
 ///
 /// # Examples
@@ -145,14 +168,15 @@ impl Offer {
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
 pub fn try_config(config: &Config) -> Result {
-    config.check()?;
+    if config.sme.is_empty() && (config.sme2 || config.fa64) {
+        return Err(Error::Config("SME2 and FA64 need SME"));
+    }
     imp::try_config(config)
 }
 
 #[cfg(not(target_arch = "aarch64"))]
 mod imp {
-    use super::{AsRawFd, Config, Offer, Result};
-    use crate::Error;
+    use super::{AsRawFd, Config, Error, Offer, Result};
     use std::env::consts::ARCH;
 
     fn missing<T>() -> Result<T> {
@@ -176,14 +200,14 @@ mod imp {
 
 #[cfg(target_arch = "aarch64")]
 mod imp {
-    use super::{AsRawFd, Config, Offer, Others, Result};
+    use super::{AsRawFd, Config, Error, Lengths, Offer, Others, Result, Size};
     use crate::{
         config::{bytes_of, ids, is_vector},
         ioctl::{
             ioctl, VcpuInit, KVM_ARM_PREFERRED_TARGET, KVM_ARM_VCPU_INIT, KVM_ARM_VCPU_SME,
             KVM_ARM_VCPU_SVE, KVM_CREATE_VCPU, KVM_CREATE_VM,
         },
-        Error, Lengths, RegisterAccess, Size, VcpuRef,
+        RegisterAccess, VcpuRef,
     };
     use std::{
         ffi::c_void,

@@ -38,13 +38,17 @@ pub struct Machine {
 
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     format: String,
     version: u64,
+    #[serde(default)]
     name: String,
-    host: Host,
+    // That there is none is said after the version has been looked at.
+    #[serde(default)]
+    host: Option<Host>,
+    #[serde(default)]
     kvm: Option<Offer>,
+    #[serde(default)]
     missing: Vec<String>,
 }
 
@@ -53,12 +57,18 @@ impl TryFrom<File> for Machine {
 
     fn try_from(file: File) -> Result<Self> {
         KIND.check(&file.format, file.version)?;
+        let host = file.host.ok_or_else(|| KIND.wrong("it has no host"))?;
+        let wrong = |error: Error| match error {
+            Error::Config(what) => KIND.wrong(what),
+            error => error,
+        };
+        host.check().map_err(wrong)?;
         if let Some(offer) = file.kvm {
-            offer.config().check()?;
+            offer.check().map_err(wrong)?;
         }
         Ok(Self {
             name: file.name,
-            host: file.host,
+            host,
             kvm: file.kvm,
             missing: file.missing,
         })
@@ -71,7 +81,7 @@ impl From<Machine> for File {
             format: KIND.format.into(),
             version: KIND.version,
             name: machine.name,
-            host: machine.host,
+            host: Some(machine.host),
             kvm: machine.kvm,
             missing: machine.missing,
         }
@@ -134,7 +144,7 @@ impl Machine {
     /// [`Error::Format`] for text that is something else, or that describes what no machine has;
     /// [`Error::Version`] for another version.
     pub fn from_json(text: &str) -> Result<Self> {
-        KIND.read(text)
+        KIND.read::<File>(text)?.try_into()
     }
 
     /// The description as JSON.

@@ -154,7 +154,7 @@ pub fn pool(machines: &[Machine]) -> Result<Config> {
         sve,
         sme,
         sme2: some && offers.iter().all(|offer| offer.sme2),
-        fa64: some && offers.iter().all(|offer| offer.fa64),
+        fa64: some && !sve.is_empty() && offers.iter().all(|offer| offer.fa64),
     })
 }
 

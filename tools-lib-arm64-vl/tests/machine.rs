@@ -15,6 +15,7 @@ use arm64_vl::{differences, restore, save, Error, Register, RegisterAccess, Save
 use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Offer, Size, Svcr};
 use common::{set_svcr, Vcpu};
 use kvm_bindings::KVM_ARM_VCPU_PMU_V3;
+use kvm_ioctls::Kvm;
 use std::{
     env,
     fs::File,
@@ -146,7 +147,7 @@ fn hidden_features_are_hidden() {
         let has_sme = !offer.sme.is_empty();
         let config = Config {
             sme2: sme2 && has_sme,
-            fa64: fa64 && has_sme,
+            fa64: fa64 && has_sme && !offer.sve.is_empty(),
             ..offer.config()
         };
         let can = (!config.sme2 || offer.sme2) && (!config.fa64 || offer.fa64);
@@ -452,10 +453,28 @@ fn jailed_vmm_can_ask_save_and_restore() {
 }
 
 #[test]
-fn wrong_file_is_no_vcpu() {
-    let file = std::fs::File::open("/dev/null").unwrap();
-    assert!(matches!(
-        save(&VcpuRef::new(&file)),
-        Err(Error::Kernel { .. })
-    ));
+fn descriptor_or_vcpu_that_will_not_do_is_named() {
+    let null = File::open("/dev/null").unwrap();
+    let error = save(&VcpuRef::new(&null)).unwrap_err();
+    assert!(matches!(error, Error::NotAVcpu(_)), "{error}");
+
+    let config = offer!().config();
+    let kvm = Kvm::new().unwrap();
+    let vm = kvm.create_vm_with_type(32).unwrap();
+    let vcpu = vm.create_vcpu(0).unwrap();
+    let saved = save(&Vcpu::finalized(&config).access()).unwrap();
+    for wrong in [VcpuRef::new(&kvm), VcpuRef::new(&vm)] {
+        let error = save(&wrong).unwrap_err();
+        assert!(matches!(error, Error::NotAVcpu(_)), "{error}");
+        let error = restore(&wrong, &saved).unwrap_err();
+        assert!(matches!(error, Error::NotAVcpu(_)), "{error}");
+    }
+    let error = save(&VcpuRef::new(&vcpu)).unwrap_err();
+    assert!(matches!(error, Error::NotInitialized), "{error}");
+    let error = restore(&VcpuRef::new(&vcpu), &saved).unwrap_err();
+    assert!(matches!(error, Error::NotInitialized), "{error}");
+    if config != Config::default() {
+        let error = save(&Vcpu::new(&config).access()).unwrap_err();
+        assert!(matches!(error, Error::NotFinalized), "{error}");
+    }
 }

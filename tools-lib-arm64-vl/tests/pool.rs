@@ -52,7 +52,8 @@ fn check(machines: &[Machine]) -> Config {
     );
     let some = !config.sme.is_empty();
     assert_eq!(config.sme2, some && offers.iter().all(|offer| offer.sme2));
-    assert_eq!(config.fa64, some && offers.iter().all(|offer| offer.fa64));
+    let both = some && !config.sve.is_empty();
+    assert_eq!(config.fa64, both && offers.iter().all(|offer| offer.fa64));
     for machine in machines {
         assert_eq!(config.why_not(machine), [], "{}", machine.name);
     }
