@@ -2,6 +2,7 @@
 
 //! What can go wrong, each with its reason.
 
+use crate::register_name;
 use std::{fmt, io};
 
 /// The result of what this crate does.
@@ -54,9 +55,17 @@ pub enum Error {
         /// What was called, and for what.
         call: String,
         /// What it gave.
-        #[source]
         error: io::Error,
     },
+    /// `KVM_ARM_VCPU_INIT` has not been called yet (`ENOEXEC`).
+    #[error("the vCPU is not initialized, by KVM_ARM_VCPU_INIT")]
+    NotInitialized,
+    /// `KVM_ARM_VCPU_FINALIZE` has not been called yet, which a vCPU with SVE or SME takes (`EPERM`).
+    #[error("the vCPU is not finalized, by KVM_ARM_VCPU_FINALIZE")]
+    NotFinalized,
+    /// A descriptor of something else, such as `/dev/kvm` or a VM, or a closed one.
+    #[error("the descriptor is not that of a vCPU: KVM_GET_REG_LIST: {0}")]
+    NotAVcpu(io::Error),
     /// The vCPU that a state is to be restored into is not like the one that was saved. Nothing has
     /// been written.
     #[error("the saved vCPU {saved}, the one to restore into {found}")]
@@ -86,21 +95,39 @@ pub enum Error {
 /// ```
 /// use arm64_vl::FailedWrite;
 ///
-/// let failed = FailedWrite { id: 0x6030_0000_0013_da12, error: std::io::ErrorKind::NotFound.into() };
-/// assert_eq!(failed.to_string(), "0x603000000013da12: entity not found");
+/// /// Whether this host has not the feature of a register at all.
+/// fn is_missing(failed: &FailedWrite) -> bool {
+///     failed.error.raw_os_error() == Some(2) // ENOENT
+/// }
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FailedWrite {
-    /// The id of the register.
+    /// The id of the register; [`register_name()`] tells its name.
     pub id: u64,
     /// What its write gave.
     pub error: io::Error,
+    /// Of an ID register, the fields in which the saved value differs from what the vCPU has.
+    pub fields: Option<String>,
 }
 
 impl fmt::Display for FailedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#018x}: {}", self.id, self.error)
+        write!(f, "{}: {}", named(self.id), self.error)?;
+        match &self.fields {
+            Some(fields) => write!(f, " ({fields})"),
+            None => Ok(()),
+        }
     }
+}
+
+/// A register by name and id.
+pub(crate) fn named(id: u64) -> String {
+    let (name, id) = (register_name(id), format!("{id:#018x}"));
+    if name == id {
+        return id;
+    }
+    format!("{name} ({id})")
 }
 
 fn partial(failed: &[FailedWrite], not_given: &[u64], total: usize) -> String {
@@ -114,7 +141,8 @@ fn partial(failed: &[FailedWrite], not_given: &[u64], total: usize) -> String {
     if let Some(first) = not_given.first() {
         let count = not_given.len();
         parts.push(format!(
-            "the vCPU has {count} registers that were not saved, the first is {first:#018x}"
+            "the vCPU has {count} registers that were not saved, the first is {}",
+            named(*first)
         ));
     }
     parts.join("; ")

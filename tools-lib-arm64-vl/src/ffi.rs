@@ -164,8 +164,10 @@ fn guard(body: impl FnOnce() -> crate::Result) -> c_int {
                 Error::Length(_) | Error::Config(_) => ARM64_VL_INVALID,
                 Error::Format { .. } | Error::Version { .. } => ARM64_VL_FORMAT,
                 Error::Missing(_) => ARM64_VL_MISSING,
-                Error::Kernel { .. } => ARM64_VL_KERNEL,
-                Error::Configuration { .. } => ARM64_VL_CONFIGURATION,
+                Error::Kernel { .. } | Error::NotAVcpu(_) => ARM64_VL_KERNEL,
+                Error::Configuration { .. } | Error::NotInitialized | Error::NotFinalized => {
+                    ARM64_VL_CONFIGURATION
+                }
                 Error::Partial { .. } => ARM64_VL_PARTIAL,
             };
             fail(status, &error.to_string())

@@ -8,11 +8,13 @@
 
 use crate::{
     config::{bytes_of, ids},
+    error::named,
     file::Kind,
     ioctl::{
         ioctl, OneReg, KVM_ARM_VCPU_FINALIZE, KVM_ARM_VCPU_POWER_OFF, KVM_ARM_VCPU_SVE,
         KVM_GET_ONE_REG, KVM_GET_REG_LIST, KVM_SET_ONE_REG,
     },
+    names::field_differences,
     Error, FailedWrite, Lengths, Result,
 };
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
@@ -262,13 +264,14 @@ pub struct SavedVcpu {
 
 /// What a file holds.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     format: String,
     version: u64,
     #[serde(default)]
     features: Option<[u32; 7]>,
-    registers: Vec<Saved>,
+    // That there are none is said after the version has been looked at.
+    #[serde(default)]
+    registers: Option<Vec<Saved>>,
 }
 
 impl TryFrom<File> for SavedVcpu {
@@ -276,7 +279,10 @@ impl TryFrom<File> for SavedVcpu {
 
     fn try_from(file: File) -> Result<Self> {
         KIND.check(&file.format, file.version)?;
-        Self::ordered(file.features, file.registers)
+        let registers = file
+            .registers
+            .ok_or_else(|| KIND.wrong("it has no registers"))?;
+        Self::ordered(file.features, registers)
     }
 }
 
@@ -286,14 +292,13 @@ impl From<SavedVcpu> for File {
             format: KIND.format.into(),
             version: KIND.version,
             features: saved.features,
-            registers: saved.registers,
+            registers: Some(saved.registers),
         }
     }
 }
 
 /// A register and its value, the lowest byte first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Saved {
     #[serde(serialize_with = "id_as_text", deserialize_with = "id_of_text")]
     id: u64,
@@ -345,7 +350,7 @@ impl SavedVcpu {
     /// architecture, one that is there twice, a value that is not as long as its register;
     /// [`Error::Version`] for another version.
     pub fn from_json(text: &str) -> Result<Self> {
-        KIND.read(text)
+        KIND.read::<File>(text)?.try_into()
     }
 
     /// The state as JSON.
@@ -396,7 +401,7 @@ impl SavedVcpu {
             } else {
                 continue;
             };
-            return Err(KIND.wrong(format_args!("{id:#018x} {wrong}")));
+            return Err(KIND.wrong(format_args!("{} {wrong}", named(*id))));
         }
         registers.sort_by_key(|saved| {
             let place = LEADERS.iter().position(|leader| *leader == saved.id);
@@ -456,7 +461,8 @@ impl SavedVcpu {
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] with the register that cannot be read, [`Error::Format`] for a list in which a
+/// [`Error::NotInitialized`], [`Error::NotFinalized`] and [`Error::NotAVcpu`]; [`Error::Kernel`] with the
+/// register that cannot be read; [`Error::Format`] for a list in which a
 /// register is twice or one of another architecture.
 ///
 /// # Examples
@@ -472,13 +478,11 @@ impl SavedVcpu {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
-    let list = vcpu
-        .list()
-        .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
+    let list = vcpu.list().map_err(not_listed)?;
     let read = |id: u64| {
         let mut value = vec![0; bytes_of(id)];
         vcpu.get(id, &mut value)
-            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
+            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {}", named(id)), error))?;
         Ok(Saved { id, value })
     };
     let registers = list.into_iter().map(read).collect::<Result<_>>()?;
@@ -493,8 +497,8 @@ pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
 ///
 /// # Errors
 ///
-/// [`Error::Configuration`] for a vCPU of other features or one that is finalized: nothing has been
-/// written. [`Error::Kernel`] when it does not take the vector lengths. [`Error::Partial`] names all
+/// [`Error::NotInitialized`], [`Error::NotAVcpu`], and [`Error::Configuration`] for a vCPU of other features
+/// or one that is finalized: nothing has been written. [`Error::Kernel`] when it does not take the vector lengths. [`Error::Partial`] names all
 /// registers that it did not take, and those that it has and was not given: the vCPU must not run.
 ///
 /// # Examples
@@ -522,6 +526,11 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
             });
         }
     }
+    let finalized = match vcpu.list().map_err(not_listed) {
+        Ok(_) => true,
+        Err(Error::NotFinalized) => false,
+        Err(error) => return Err(error),
+    };
     let mut finalize = false;
     for (id, name) in [(ids::SVE_VLS, "SVE"), (ids::SME_VLS, "SME")] {
         let there = vcpu.get(id, &mut [0; 64]).is_ok();
@@ -535,7 +544,7 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
         }
         finalize |= wanted;
     }
-    if finalize && vcpu.list().is_ok() {
+    if finalize && finalized {
         return Err(Error::Configuration {
             saved: "has vector lengths that are fixed by finalize".into(),
             found: "is finalized already".into(),
@@ -556,15 +565,18 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
             .map_err(|error| Error::kernel("KVM_ARM_VCPU_FINALIZE", error))?;
     }
 
-    let write = |(id, value)| {
+    let write = |(id, value): (u64, &[u8])| {
         let error = vcpu.set(id, value).err()?;
-        Some(FailedWrite { id, error })
+        let fields = value.try_into().ok().and_then(|value| {
+            let mut has = [0; 8];
+            vcpu.get(id, &mut has).ok()?;
+            field_differences(id, u64::from_le_bytes(value), u64::from_le_bytes(has))
+        });
+        Some(FailedWrite { id, error, fields })
     };
     let failed: Vec<_> = rest.into_iter().filter_map(write).collect();
     let given: BTreeSet<u64> = saved.registers().map(|(id, _)| id).collect();
-    let mut not_given = vcpu
-        .list()
-        .map_err(|error| Error::kernel("KVM_GET_REG_LIST", error))?;
+    let mut not_given = vcpu.list().map_err(not_listed)?;
     not_given.retain(|id| !given.contains(id));
     if failed.is_empty() && not_given.is_empty() {
         return Ok(());
@@ -574,6 +586,17 @@ pub fn restore(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Resu
         not_given,
         total: saved.len(),
     })
+}
+
+/// Why there is no list: every call to a vCPU starts with one.
+fn not_listed(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOEXEC) => Error::NotInitialized,
+        Some(libc::EPERM) => Error::NotFinalized,
+        // KVM gives EINVAL for what is a descriptor of its own, but not of a vCPU.
+        Some(libc::EBADF | libc::ENOTTY | libc::EINVAL) => Error::NotAVcpu(error),
+        _ => Error::kernel("KVM_GET_REG_LIST", error),
+    }
 }
 
 /// Whether a vCPU starts to run by itself is no feature of it.
@@ -633,7 +656,7 @@ pub fn differences(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> 
     for (id, was) in saved.registers() {
         let mut is = vec![0; was.len()];
         vcpu.get(id, &mut is)
-            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {id:#018x}"), error))?;
+            .map_err(|error| Error::kernel(format!("KVM_GET_ONE_REG of {}", named(id)), error))?;
         if is != was {
             differ.push(id);
         }

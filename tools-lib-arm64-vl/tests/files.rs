@@ -69,7 +69,7 @@ fn damaged_vcpu_is_refused() {
             "é1020304050607",
             "pairs of hexadecimal digits",
         ),
-        ("\"registers\"", "\"regs\"", "unknown field"),
+        ("\"registers\"", "\"regs\"", "it has no registers"),
         ("]}", "]", "EOF"),
         ("arm64-vl vcpu", "qemu", "its format is"),
     ] {
@@ -77,7 +77,9 @@ fn damaged_vcpu_is_refused() {
         assert_ne!(text, vcpu(), "{from}");
         match SavedVcpu::from_json(&text) {
             Err(error @ Error::Format { .. }) => {
-                assert!(error.to_string().contains(wanted), "{error}")
+                let text = error.to_string();
+                assert!(text.contains(wanted), "{text}");
+                assert_eq!(text.matches("not a saved vCPU").count(), 1, "{text}");
             }
             other => panic!("{to}: {other:?}"),
         }
@@ -116,6 +118,12 @@ fn another_version_is_named() {
     let error =
         serde_json::from_str::<SavedVcpu>(&vcpu().replace("\"version\": 1", "\"version\": 9"));
     assert!(error.unwrap_err().to_string().contains("version 9"));
+    let text = r#"{"new": 1, "format": "arm64-vl vcpu", "version": 9}"#;
+    let error = serde_json::from_str::<SavedVcpu>(text).unwrap_err();
+    assert!(error.to_string().contains("version 9"), "{error}");
+    let text = r#"{"new": 1, "format": "arm64-vl host", "version": 9}"#;
+    let error = serde_json::from_str::<Machine>(text).unwrap_err();
+    assert!(error.to_string().contains("version 9"), "{error}");
 }
 
 #[test]
@@ -135,4 +143,75 @@ fn machine_that_cannot_be_is_refused() {
             "{length}"
         );
     }
+}
+
+/// What can be written in a file and can be no machine's.
+#[test]
+fn impossible_input_is_refused() {
+    let both = |sve: &str, sme: &str| {
+        let (sve, sme) = (format!("[{sve}]"), format!("[{sme}]"));
+        let good = Machine::with_offer("m", Default::default())
+            .to_json()
+            .unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&good).unwrap();
+        let lengths = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        value["host"]["sve"]["lengths"] = lengths(&sve);
+        value["host"]["sme"]["lengths"] = lengths(&sme);
+        let host = value.to_string();
+        value["host"]["sve"]["lengths"] = lengths("[]");
+        value["host"]["sme"]["lengths"] = lengths("[]");
+        value["kvm"]["sve"] = lengths(&sve);
+        value["kvm"]["sme"] = lengths(&sme);
+        [host, value.to_string()]
+    };
+    for (sve, sme, wanted) in [
+        ("144", "", "every power of two"),
+        ("16,32,144", "", "every power of two"),
+        ("8192", "", "256 bytes at most"),
+        ("16,32,64,128,256,272", "", "256 bytes at most"),
+        ("", "48", "power of two"),
+        ("", "512", "256 bytes at most"),
+    ] {
+        for text in both(sve, sme) {
+            let error = Machine::from_json(&text).expect_err(&text).to_string();
+            assert!(error.contains(wanted), "{sve} {sme}: {error}");
+        }
+    }
+    for text in both("16,32,48,64,80", "64,256") {
+        Machine::from_json(&text).unwrap();
+    }
+
+    let good = Machine::with_offer("m", Default::default())
+        .to_json()
+        .unwrap();
+    for (from, to) in [
+        ("\"registers\": 0", "\"registers\": 18446744073709551615"),
+        ("\"registers\": 0", "\"registers\": 4294967296"),
+        ("\"bytes\": 0", "\"bytes\": 1"),
+        (
+            "\"significant\": 0",
+            "\"significant\": 18446744073709551615",
+        ),
+        ("\"default\": null", "\"default\": 16"),
+        ("\"fa64\": false", "\"fa64\": true"),
+    ] {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        assert!(Machine::from_json(&text).is_err(), "{to}");
+    }
+}
+
+/// The formats can grow: what is not known is left out. Version 0.1 wrote another member.
+#[test]
+fn members_that_are_not_known_are_left_out() {
+    let text = vcpu().replacen("\"registers\"", "\"more\": {}, \"registers\"", 1);
+    assert_eq!(
+        SavedVcpu::from_json(&text).unwrap(),
+        SavedVcpu::from_json(&vcpu()).unwrap()
+    );
+    let machine = Machine::with_offer("m", Default::default());
+    let text = machine.to_json().unwrap();
+    let old = text.replacen("\"others\"", "\"list_order\": true, \"others\"", 1);
+    assert_ne!(old, text);
+    assert_eq!(Machine::from_json(&old).unwrap(), machine);
 }

@@ -275,6 +275,62 @@ fn register_that_cannot_be_read_is_named() {
     assert!(error.to_string().contains("0x6080000000150000"), "{error}");
 }
 
+/// What is wrong with the vCPU is said, not with a register of it.
+#[test]
+fn vcpu_that_is_none_or_not_ready_is_named() {
+    struct Not(i32);
+    impl RegisterAccess for Not {
+        fn list(&self) -> io::Result<Vec<u64>> {
+            error(self.0)
+        }
+        fn get(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+            error(self.0)
+        }
+        fn set(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            panic!("it writes")
+        }
+        fn finalize(&self) -> io::Result<()> {
+            panic!("it finalizes")
+        }
+    }
+    for (errno, wanted) in [
+        (libc::ENOEXEC, "the vCPU is not initialized"),
+        (libc::ENOTTY, "the descriptor is not that of a vCPU"),
+        (libc::EBADF, "the descriptor is not that of a vCPU"),
+        (libc::EINVAL, "the descriptor is not that of a vCPU"),
+    ] {
+        let saved = save(&Not(errno)).unwrap_err().to_string();
+        let restored = restore(&Not(errno), &Fake::saved())
+            .unwrap_err()
+            .to_string();
+        for text in [saved, restored] {
+            assert!(text.starts_with(wanted), "{errno}: {text}");
+            assert!(text.matches("(os error").count() <= 1, "{text}");
+        }
+    }
+    let error = save(&Fake::with(&KERNEL_ORDER)).unwrap_err();
+    assert!(matches!(error, Error::NotFinalized), "{error}");
+}
+
+#[test]
+fn failed_registers_are_named_and_fields_of_id_registers_too() {
+    const MMFR0: u64 = 0x6030_0000_0013_c038;
+    let vcpu = Fake {
+        refuses: vec![MMFR0],
+        ..Fake::with(&[MMFR0, X0])
+    };
+    let is = u64::from_le_bytes(value(MMFR0).try_into().unwrap());
+    let saved = (is ^ 3 | 5 << 60).to_le_bytes().to_vec();
+    let saved = SavedVcpu::new(None, [(MMFR0, saved)]).unwrap();
+    let error = restore(&vcpu, &saved).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "1 of 1 registers could not be restored, the first is ID_AA64MMFR0_EL1 (0x603000000013c038): \
+         Device or resource busy (os error 16) (PARANGE 10, not 9; ECV 7, not 3); \
+         the vCPU has 1 registers that were not saved, the first is X0 (0x6030000000100000)"
+    );
+}
+
 #[test]
 fn difference_is_seen() {
     let vcpu = Fake::with(&KERNEL_ORDER);
