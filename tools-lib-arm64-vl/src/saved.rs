@@ -20,7 +20,7 @@ use crate::{
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use std::{
     collections::BTreeSet,
-    io,
+    fmt, io,
     marker::PhantomData,
     os::fd::{AsRawFd, RawFd},
 };
@@ -300,17 +300,23 @@ impl From<SavedVcpu> for File {
 /// A register and its value, the lowest byte first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Saved {
-    #[serde(serialize_with = "id_as_text", deserialize_with = "id_of_text")]
+    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     id: u64,
-    #[serde(serialize_with = "value_as_text", deserialize_with = "value_of_text")]
+    #[serde(serialize_with = "write_value", deserialize_with = "read_value")]
     value: Vec<u8>,
 }
 
-fn id_as_text<S: Serializer>(id: &u64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+fn write_id<S: Serializer>(id: &u64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    if !serializer.is_human_readable() {
+        return serializer.serialize_u64(*id);
+    }
     serializer.collect_str(&format_args!("{id:#018x}"))
 }
 
-fn id_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+    if !deserializer.is_human_readable() {
+        return u64::deserialize(deserializer);
+    }
     let text = String::deserialize(deserializer)?;
     text.strip_prefix("0x")
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -318,17 +324,20 @@ fn id_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result
         .ok_or_else(|| de::Error::custom(format!("{text:?} is not the id of a register")))
 }
 
-fn value_as_text<S: Serializer>(
-    value: &[u8],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
+fn write_value<S: Serializer>(value: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    if !serializer.is_human_readable() {
+        return serializer.serialize_bytes(value);
+    }
     let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
     serializer.serialize_str(&digits)
 }
 
-fn value_of_text<'de, D: Deserializer<'de>>(
+fn read_value<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<u8>, D::Error> {
+    if !deserializer.is_human_readable() {
+        return deserializer.deserialize_byte_buf(Bytes);
+    }
     let text = String::deserialize(deserializer)?;
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     text.as_bytes()
@@ -339,6 +348,25 @@ fn value_of_text<'de, D: Deserializer<'de>>(
         })
         .collect::<Option<_>>()
         .ok_or_else(|| de::Error::custom("a value is not pairs of hexadecimal digits"))
+}
+
+/// What a binary format gives as bytes.
+struct Bytes;
+
+impl de::Visitor<'_> for Bytes {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of a register")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> std::result::Result<Vec<u8>, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> std::result::Result<Vec<u8>, E> {
+        Ok(bytes)
+    }
 }
 
 impl SavedVcpu {

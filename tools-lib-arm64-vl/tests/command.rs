@@ -46,16 +46,20 @@ fn pool_says_why_a_wanted_vcpu_does_not_run() {
     let b = machine("beta", &[16, 32, 48, 64], &[]);
     let common = vlmatrix(&["pool", &a, &b]);
     assert!(common.status.success());
-    assert_eq!(text(&common.stdout), "runs on all: SVE 16 32; SME none\n");
+    let pool = "runs on all: SVE 16 32; SME none\n    \
+                without alpha: SVE 16 32 48 64; SME none\n    \
+                without beta: SVE 16 32 64; SME 16 32\n";
+    assert_eq!(text(&common.stdout), pool);
 
     let wanted = vlmatrix(&["pool", &a, &b, "--sve", "16,32,64", "--sme", "16"]);
     assert_eq!(wanted.status.code(), Some(1));
     assert_eq!(
         text(&wanted.stdout),
-        "runs on all: SVE 16 32; SME none\n\
-         wanted:      SVE 16 32 64; SME 16\n    \
-         alpha: runs\n    \
-         beta: SVE vectors of 48 bytes cannot be hidden, no SME\n"
+        format!(
+            "{pool}wanted:      SVE 16 32 64; SME 16\n    \
+             alpha: runs\n    \
+             beta: SVE vectors of 48 bytes cannot be hidden, no SME\n"
+        )
     );
 
     let json = vlmatrix(&["pool", &a, &b, "--json", "--sme", "32"]);
@@ -125,6 +129,13 @@ fn this_machine_is_described() {
     assert!(machine.kvm.is_some() || !machine.missing.is_empty());
     let out = vlmatrix(&[]);
     assert!(out.status.success() && text(&out.stdout).contains("SVE   process"));
+    let out = vlmatrix(&["--version"]);
+    assert!(text(&out.stdout).starts_with("vlmatrix "));
+    if machine.kvm.is_none() {
+        let out = vlmatrix(&["--try"]);
+        assert!(!out.status.success() && out.stdout.is_empty());
+        assert!(text(&out.stderr).starts_with("vlmatrix: nothing to try: no KVM"));
+    }
     let out = vlmatrix(&["--svg"]);
     assert!(text(&out.stdout).starts_with("<svg") && text(&out.stdout).ends_with("</svg>\n"));
 }

@@ -215,3 +215,14 @@ fn members_that_are_not_known_are_left_out() {
     assert_ne!(old, text);
     assert_eq!(Machine::from_json(&old).unwrap(), machine);
 }
+
+/// A binary format has the bytes of a register as they are.
+#[test]
+fn binary_format_is_as_small_as_the_state() {
+    let registers = (0..32).map(|n| (0x6080_0000_0015_0000 + (n << 5), vec![n as u8; 256]));
+    let saved = SavedVcpu::new(Some([4, 0, 0, 0, 0, 0, 0]), registers).unwrap();
+    let bytes = bincode::serialize(&saved).unwrap();
+    assert!(bytes.len() < 32 * (256 + 8 + 8) + 100, "{}", bytes.len());
+    assert_eq!(bincode::deserialize::<SavedVcpu>(&bytes).unwrap(), saved);
+    assert!(bincode::deserialize::<SavedVcpu>(&bytes[..bytes.len() - 1]).is_err());
+}

@@ -18,20 +18,27 @@ pub struct PoolAnswer {
 pub struct Limits {
     pub name: String,
     pub why_not: Vec<Reason>,
+    /// The pool without this machine, where it is another one: what the machine costs.
+    pub without: Option<Config>,
 }
 
 impl PoolAnswer {
     pub fn new(machines: &[Machine], pool: Config, wanted: Option<Config>) -> Self {
-        let limits = |machine: &Machine| Limits {
+        let without = |n: usize| {
+            let others: Vec<_> = [&machines[..n], &machines[n + 1..]].concat();
+            arm64_vl::pool(&others).ok().filter(|other| *other != pool)
+        };
+        let limits = |(n, machine): (usize, &Machine)| Limits {
             name: machine.name.clone(),
             why_not: wanted
                 .map(|config| config.why_not(machine))
                 .unwrap_or_default(),
+            without: without(n),
         };
         Self {
             pool,
             wanted,
-            machines: machines.iter().map(limits).collect(),
+            machines: machines.iter().enumerate().map(limits).collect(),
         }
     }
 }

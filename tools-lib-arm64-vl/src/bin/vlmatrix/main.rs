@@ -15,7 +15,7 @@ use std::{fs, io, io::Write, path::PathBuf, process::ExitCode};
 /// SVE and SME vector lengths of this machine: of its processes, of its vCPUs, and which pairs a
 /// vCPU can have
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "vlmatrix", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -133,6 +133,9 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
         None if cli.svg => (picture::svg(&machine()?), true),
         None => {
             let machine = machine()?;
+            if cli.r#try && machine.kvm.is_none() {
+                return Err(format!("nothing to try: {}", machine.missing.join("; ")).into());
+            }
             let tried = cli
                 .r#try
                 .then(|| try_all(&Matrix::of(&machine.kvm.unwrap_or_default())));

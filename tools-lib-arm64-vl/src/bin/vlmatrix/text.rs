@@ -125,6 +125,11 @@ fn config(config: &Config) -> String {
 /// The vCPU of a pool.
 pub fn pool(answer: &PoolAnswer) -> String {
     let mut lines = vec![format!("runs on all: {}", config(&answer.pool))];
+    for machine in &answer.machines {
+        let name = printable(&machine.name);
+        let without = machine.without.as_ref();
+        lines.extend(without.map(|pool| format!("    without {name}: {}", config(pool))));
+    }
     if let Some(wanted) = &answer.wanted {
         lines.push(format!("wanted:      {}", config(wanted)));
         for machine in &answer.machines {
