@@ -6,6 +6,7 @@
 //! `KVM_SET_ONE_REG`, and the Arm ARM, B1.4, on PSTATE.SM and PSTATE.ZA.
 
 use crate::{Error, Lengths, Result};
+#[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
 use std::ops::Add;
 
@@ -30,7 +31,8 @@ use std::ops::Add;
 /// assert_eq!(vectors(Svcr { sm: true, za: true }), 49 + 64 + 1);
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Config {
     /// The SVE vector lengths, [`Lengths::NONE`] for a vCPU without SVE.
     pub sve: Lengths,
@@ -49,7 +51,8 @@ pub struct Config {
 /// let streaming = arm64_vl::Svcr { sm: true, za: false };
 /// assert_eq!(streaming.bits(), 1);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Svcr {
     /// Bit 0: streaming mode.
     pub sm: bool,
@@ -115,12 +118,16 @@ pub(crate) mod ids {
 
     pub const SVE_VLS: u64 = id(SVE, 6, 0xffff);
     pub const SME_VLS: u64 = id(SME, 6, 0xfffe);
+    #[cfg(feature = "kvm")]
     pub const SVCR: u64 = system(3, 3, 4, 2, 2);
+    #[cfg(feature = "kvm")]
     pub const ID_AA64PFR1_EL1: u64 = system(3, 0, 0, 4, 1);
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(feature = "kvm", target_arch = "aarch64"))]
     pub const ID_AA64SMFR0_EL1: u64 = system(3, 0, 0, 4, 5);
+    #[cfg(feature = "kvm")]
     pub const CNTVCT_EL0: u64 = system(3, 3, 14, 3, 2);
 
+    #[cfg(feature = "kvm")]
     const fn system(op0: u64, op1: u64, crn: u64, crm: u64, op2: u64) -> u64 {
         id(
             0x13 << 16,
@@ -137,7 +144,7 @@ pub(crate) const fn bytes_of(id: u64) -> usize {
 }
 
 /// Whether a register is one of those that the mode decides about: those of SVE and SME and V.
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "kvm", target_arch = "aarch64"))]
 pub(crate) fn is_vector(id: u64) -> bool {
     let class = id & 0x0fff_0000;
     let v = id & !0xffff == self::id(CORE, 4, 0) && (0x54..0xd4).contains(&(id & 0xffff));
@@ -164,7 +171,8 @@ impl Register {
 /// let one = Size { registers: 1, bytes: 8, significant: 8 };
 /// assert_eq!((one + one).bytes, 16);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Size {
     /// The number of registers.
     pub registers: usize,

@@ -19,17 +19,14 @@ pub type Result<T = ()> = std::result::Result<T, Error>;
 /// assert!(matches!(error, Error::Format { .. }));
 /// assert!(error.to_string().starts_with("not a description of a host"));
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A number that is no vector length.
-    #[error("{0} bytes is no vector length: a multiple of 16 up to 8192 is")]
     Length(u32),
     /// A configuration that no vCPU has.
-    #[error("no vCPU is like this: {0}")]
     Config(&'static str),
     /// Text that is not what it should be.
-    #[error("not {what}: {reason}")]
     Format {
         /// What it should be.
         what: &'static str,
@@ -37,7 +34,6 @@ pub enum Error {
         reason: String,
     },
     /// Of another version than this crate can read.
-    #[error("{what} of version {found}: this program reads version {known}")]
     Version {
         /// What it is.
         what: &'static str,
@@ -47,10 +43,8 @@ pub enum Error {
         known: u64,
     },
     /// There is nothing of the kind on this machine.
-    #[error("{0}")]
     Missing(String),
     /// The kernel refuses a call.
-    #[error("{call}: {error}")]
     Kernel {
         /// What was called, and for what.
         call: String,
@@ -58,17 +52,13 @@ pub enum Error {
         error: io::Error,
     },
     /// `KVM_ARM_VCPU_INIT` has not been called yet (`ENOEXEC`).
-    #[error("the vCPU is not initialized, by KVM_ARM_VCPU_INIT")]
     NotInitialized,
     /// `KVM_ARM_VCPU_FINALIZE` has not been called yet, which a vCPU with SVE or SME takes (`EPERM`).
-    #[error("the vCPU is not finalized, by KVM_ARM_VCPU_FINALIZE")]
     NotFinalized,
     /// A descriptor of something else, such as `/dev/kvm` or a VM, or a closed one.
-    #[error("the descriptor is not that of a vCPU: KVM_GET_REG_LIST: {0}")]
     NotAVcpu(io::Error),
     /// The vCPU that a state is to be restored into is not like the one that was saved. Nothing has
     /// been written.
-    #[error("the saved vCPU {saved}, the one to restore into {found}")]
     Configuration {
         /// What was saved.
         saved: String,
@@ -77,7 +67,6 @@ pub enum Error {
     },
     /// A restore that is not whole. All that could be written is: a caller that knows each of these
     /// registers, and that what the vCPU has in it is right, can run it all the same. Another one must not.
-    #[error("{}", partial(failed, not_given, *total))]
     Partial {
         /// Registers that were not written, and why.
         failed: Vec<FailedWrite>,
@@ -87,6 +76,45 @@ pub enum Error {
         total: usize,
     },
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => write!(
+                f,
+                "{length} bytes is no vector length: a multiple of 16 up to 8192 is"
+            ),
+            Self::Config(what) => write!(f, "no vCPU is like this: {what}"),
+            Self::Format { what, reason } => write!(f, "not {what}: {reason}"),
+            Self::Version { what, found, known } => write!(
+                f,
+                "{what} of version {found}: this program reads version {known}"
+            ),
+            Self::Missing(what) => f.write_str(what),
+            Self::Kernel { call, error } => write!(f, "{call}: {error}"),
+            Self::NotInitialized => {
+                f.write_str("the vCPU is not initialized, by KVM_ARM_VCPU_INIT")
+            }
+            Self::NotFinalized => {
+                f.write_str("the vCPU is not finalized, by KVM_ARM_VCPU_FINALIZE")
+            }
+            Self::NotAVcpu(error) => write!(
+                f,
+                "the descriptor is not that of a vCPU: KVM_GET_REG_LIST: {error}"
+            ),
+            Self::Configuration { saved, found } => {
+                write!(f, "the saved vCPU {saved}, the one to restore into {found}")
+            }
+            Self::Partial {
+                failed,
+                not_given,
+                total,
+            } => f.write_str(&partial(failed, not_given, *total)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// A register that a vCPU has not taken.
 ///
@@ -150,6 +178,7 @@ fn partial(failed: &[FailedWrite], not_given: &[u64], total: usize) -> String {
 
 impl Error {
     /// The error of a call, with the words for it.
+    #[cfg(any(feature = "kvm", feature = "ptrace", target_arch = "aarch64"))]
     pub(crate) fn kernel(call: impl Into<String>, error: impl Into<io::Error>) -> Self {
         Self::Kernel {
             call: call.into(),

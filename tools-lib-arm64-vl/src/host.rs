@@ -2,7 +2,12 @@
 
 //! What a host gives to a process: `Documentation/arch/arm64/sve.rst` and `sme.rst`.
 
-use crate::{Config, Error, Lengths, Result};
+#[cfg(feature = "json")]
+use crate::Config;
+#[cfg(any(feature = "json", target_arch = "aarch64"))]
+use crate::Error;
+use crate::{Lengths, Result};
+#[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
 
 /// The vector lengths of one kind that a process can have.
@@ -11,7 +16,8 @@ use serde::{Deserialize, Serialize};
 /// let none = arm64_vl::Vectors::default();
 /// assert!(none.lengths.is_empty() && none.default.is_none());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Vectors {
     /// The lengths, [`Lengths::NONE`] where there is no such feature.
     pub lengths: Lengths,
@@ -28,7 +34,8 @@ pub struct Vectors {
 /// assert!(host.sve.default.is_none_or(|length| host.sve.lengths.contains(length)));
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Host {
     /// SVE.
     pub sve: Vectors,
@@ -63,6 +70,7 @@ impl Host {
     }
 
     /// Whether there can be such a host: a file can say anything.
+    #[cfg(feature = "json")]
     pub(crate) fn check(&self) -> Result {
         let config = Config {
             sve: self.sve.lengths,

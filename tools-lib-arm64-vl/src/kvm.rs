@@ -2,8 +2,12 @@
 
 //! What KVM gives to a vCPU, by making some.
 
-use crate::{config::Config, Error, Lengths, Result, Size};
+use crate::{config::Config, Lengths, Size};
+#[cfg(any(feature = "kvm", feature = "json"))]
+use crate::{Error, Result};
+#[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "kvm")]
 use std::os::fd::AsRawFd;
 
 /// How much state a vCPU has besides vector registers, by its vector features. It does not depend
@@ -16,7 +20,8 @@ use std::os::fd::AsRawFd;
 /// let others = Others { plain, ..Others::default() };
 /// assert_eq!(others.sve, Size::default());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Others {
     /// Without SVE and SME.
     pub plain: Size,
@@ -37,7 +42,8 @@ pub struct Others {
 /// assert_eq!(offer.config().greatest_size().registers, 49 + 1);
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 pub struct Offer {
     /// The greatest set of SVE lengths. KVM accepts it up to any of its lengths, and no other set.
     pub sve: Lengths,
@@ -67,6 +73,7 @@ impl Offer {
     ///     Err(error) => println!("no vCPUs here: {error}"),
     /// }
     /// ```
+    #[cfg(feature = "kvm")]
     pub fn read() -> Result<Self> {
         imp::read()
     }
@@ -84,6 +91,7 @@ impl Offer {
     /// let not_kvm = std::fs::File::open("/dev/null").unwrap();
     /// assert!(arm64_vl::Offer::of(&not_kvm).is_err());
     /// ```
+    #[cfg(feature = "kvm")]
     pub fn of(kvm: &impl AsRawFd) -> Result<Self> {
         imp::offer(kvm)
     }
@@ -99,6 +107,7 @@ impl Offer {
     }
 
     /// Whether a host can have this: a file can say anything.
+    #[cfg(feature = "json")]
     pub(crate) fn check(&self) -> Result {
         self.config().check()?;
         let Others {
@@ -167,6 +176,7 @@ impl Offer {
 /// assert!(try_config(&lonely).is_err());
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
+#[cfg(feature = "kvm")]
 pub fn try_config(config: &Config) -> Result {
     if config.sme.is_empty() && (config.sme2 || config.fa64) {
         return Err(Error::Config("SME2 and FA64 need SME"));
@@ -174,7 +184,7 @@ pub fn try_config(config: &Config) -> Result {
     imp::try_config(config)
 }
 
-#[cfg(not(target_arch = "aarch64"))]
+#[cfg(all(feature = "kvm", not(target_arch = "aarch64")))]
 mod imp {
     use super::{AsRawFd, Config, Error, Offer, Result};
     use std::env::consts::ARCH;
@@ -198,7 +208,7 @@ mod imp {
     }
 }
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(feature = "kvm", target_arch = "aarch64"))]
 mod imp {
     use super::{AsRawFd, Config, Error, Lengths, Offer, Others, Result, Size};
     use crate::{

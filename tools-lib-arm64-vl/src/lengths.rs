@@ -3,6 +3,7 @@
 //! A set of vector lengths.
 
 use crate::{Error, Result};
+#[cfg(feature = "json")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, ops::BitAnd};
 
@@ -62,6 +63,7 @@ impl Lengths {
     }
 
     /// The set in the bytes of a `*_VLS` register, as they are transferred.
+    #[cfg(feature = "kvm")]
     pub(crate) fn from_value(value: &[u8]) -> Self {
         let mut words = [0; 8];
         for (n, byte) in value.iter().enumerate().take(64) {
@@ -135,12 +137,14 @@ impl fmt::Debug for Lengths {
     }
 }
 
+#[cfg(feature = "json")]
 impl Serialize for Lengths {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
 }
 
+#[cfg(feature = "json")]
 impl<'de> Deserialize<'de> for Lengths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let lengths = Vec::<u32>::deserialize(deserializer)?;

@@ -19,6 +19,14 @@
 //! All lengths are in bytes. The command `vlmatrix` prints what the crate knows, and C programs
 //! have the same through `arm64-vl.h`.
 //!
+//! | feature | what comes with it |
+//! |---|---|
+//! | `kvm` | asking KVM, save and restore: all that a VMM needs, with no crate but libc |
+//! | `ptrace` | [`ThreadView`], likewise |
+//! | `json` | files, by serde and serde_json; all types are `Serialize` |
+//! | `command` | the command `vlmatrix`, by clap; the default, with all of the above |
+//! | `capi` | the C API, for the C library alone: its symbols are in no other crate |
+//!
 //! It builds and runs on every Linux: where a machine has no SVE, SME or KVM, the answer says so.
 //!
 //! # Examples
@@ -43,15 +51,18 @@
 //! # Ok::<(), arm64_vl::Error>(())
 //! ```
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "command"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 mod config;
 mod error;
+#[cfg(feature = "capi")]
 mod ffi;
+#[cfg(feature = "json")]
 mod file;
 mod host;
+#[cfg(feature = "kvm")]
 mod ioctl;
 mod kvm;
 mod lengths;
@@ -59,17 +70,23 @@ mod machine;
 mod matrix;
 mod names;
 mod pool;
+#[cfg(feature = "kvm")]
 mod saved;
+#[cfg(feature = "ptrace")]
 mod thread;
 
 pub use config::{Config, Register, Size, Svcr};
 pub use error::{Error, FailedWrite, Result};
 pub use host::{Host, Vectors};
-pub use kvm::{try_config, Offer, Others};
+#[cfg(feature = "kvm")]
+pub use kvm::try_config;
+pub use kvm::{Offer, Others};
 pub use lengths::Lengths;
 pub use machine::Machine;
 pub use matrix::{Matrix, Pair};
 pub use names::register_name;
 pub use pool::{pool, Reason};
+#[cfg(feature = "kvm")]
 pub use saved::{differences, restore, save, RegisterAccess, SavedVcpu, VcpuRef};
+#[cfg(feature = "ptrace")]
 pub use thread::{Presence, ThreadView, VectorView};

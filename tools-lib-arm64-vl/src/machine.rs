@@ -2,15 +2,13 @@
 
 //! The description of a host, as `vlmatrix --json` prints it.
 
-use crate::{file::Kind, Error, Host, Offer, Result};
+#[cfg(feature = "kvm")]
+use crate::{Error, Result};
+use crate::{Host, Offer};
+#[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "kvm")]
 use std::fs;
-
-const KIND: Kind = Kind {
-    what: "a description of a host",
-    format: "arm64-vl host",
-    version: 1,
-};
 
 /// What a host gives to processes and to vCPUs.
 ///
@@ -23,8 +21,9 @@ const KIND: Kind = Kind {
 /// assert_eq!(Machine::from_json(&machine.to_json()?)?, machine);
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "File", into = "File")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "json", serde(try_from = "json::File", into = "json::File"))]
 pub struct Machine {
     /// Its name among others.
     pub name: String,
@@ -36,58 +35,6 @@ pub struct Machine {
     pub missing: Vec<String>,
 }
 
-/// What a file holds.
-#[derive(Serialize, Deserialize)]
-struct File {
-    format: String,
-    version: u64,
-    #[serde(default)]
-    name: String,
-    // That there is none is said after the version has been looked at.
-    #[serde(default)]
-    host: Option<Host>,
-    #[serde(default)]
-    kvm: Option<Offer>,
-    #[serde(default)]
-    missing: Vec<String>,
-}
-
-impl TryFrom<File> for Machine {
-    type Error = Error;
-
-    fn try_from(file: File) -> Result<Self> {
-        KIND.check(&file.format, file.version)?;
-        let host = file.host.ok_or_else(|| KIND.wrong("it has no host"))?;
-        let wrong = |error: Error| match error {
-            Error::Config(what) => KIND.wrong(what),
-            error => error,
-        };
-        host.check().map_err(wrong)?;
-        if let Some(offer) = file.kvm {
-            offer.check().map_err(wrong)?;
-        }
-        Ok(Self {
-            name: file.name,
-            host,
-            kvm: file.kvm,
-            missing: file.missing,
-        })
-    }
-}
-
-impl From<Machine> for File {
-    fn from(machine: Machine) -> Self {
-        Self {
-            format: KIND.format.into(),
-            version: KIND.version,
-            name: machine.name,
-            host: Some(machine.host),
-            kvm: machine.kvm,
-            missing: machine.missing,
-        }
-    }
-}
-
 impl Machine {
     /// Describes this machine, under its host name.
     ///
@@ -95,6 +42,7 @@ impl Machine {
     ///
     /// Those of [`Host::read()`] and [`Offer::read()`]. That there is no KVM is none, but part of the
     /// description.
+    #[cfg(feature = "kvm")]
     pub fn read() -> Result<Self> {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let mut machine = Self::new(name.trim());
@@ -136,23 +84,90 @@ impl Machine {
             ..Self::new(name)
         }
     }
+}
 
-    /// Reads what [`Machine::to_json()`] has written.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Format`] for text that is something else, or that describes what no machine has;
-    /// [`Error::Version`] for another version.
-    pub fn from_json(text: &str) -> Result<Self> {
-        KIND.read::<File>(text)?.try_into()
+#[cfg(feature = "json")]
+mod json {
+    use super::Machine;
+    use crate::{file::Kind, Error, Host, Offer, Result};
+    use serde::{Deserialize, Serialize};
+
+    const KIND: Kind = Kind {
+        what: "a description of a host",
+        format: "arm64-vl host",
+        version: 1,
+    };
+
+    /// What a file holds.
+    #[derive(Serialize, Deserialize)]
+    pub struct File {
+        format: String,
+        version: u64,
+        #[serde(default)]
+        name: String,
+        // That there is none is said after the version has been looked at.
+        #[serde(default)]
+        host: Option<Host>,
+        #[serde(default)]
+        kvm: Option<Offer>,
+        #[serde(default)]
+        missing: Vec<String>,
     }
 
-    /// The description as JSON.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Format`] if it cannot be written, which takes a want of memory.
-    pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).map_err(|error| KIND.wrong(error))
+    impl TryFrom<File> for Machine {
+        type Error = Error;
+
+        fn try_from(file: File) -> Result<Self> {
+            KIND.check(&file.format, file.version)?;
+            let host = file.host.ok_or_else(|| KIND.wrong("it has no host"))?;
+            let wrong = |error: Error| match error {
+                Error::Config(what) => KIND.wrong(what),
+                error => error,
+            };
+            host.check().map_err(wrong)?;
+            if let Some(offer) = file.kvm {
+                offer.check().map_err(wrong)?;
+            }
+            Ok(Self {
+                name: file.name,
+                host,
+                kvm: file.kvm,
+                missing: file.missing,
+            })
+        }
+    }
+
+    impl From<Machine> for File {
+        fn from(machine: Machine) -> Self {
+            Self {
+                format: KIND.format.into(),
+                version: KIND.version,
+                name: machine.name,
+                host: Some(machine.host),
+                kvm: machine.kvm,
+                missing: machine.missing,
+            }
+        }
+    }
+
+    impl Machine {
+        /// Reads what [`Machine::to_json()`] has written.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Format`] for text that is something else, or that describes what no machine has;
+        /// [`Error::Version`] for another version.
+        pub fn from_json(text: &str) -> Result<Self> {
+            KIND.read::<File>(text)?.try_into()
+        }
+
+        /// The description as JSON.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Format`] if it cannot be written, which takes a want of memory.
+        pub fn to_json(&self) -> Result<String> {
+            serde_json::to_string_pretty(self).map_err(|error| KIND.wrong(error))
+        }
     }
 }

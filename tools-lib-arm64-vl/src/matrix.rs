@@ -3,6 +3,7 @@
 //! Which pairs of greatest vector lengths a vCPU can have.
 
 use crate::{Config, Lengths, Offer};
+#[cfg(feature = "json")]
 use serde::Serialize;
 
 /// All pairs of a greatest SVE and a greatest SME length that KVM gives to a vCPU, each of them or
@@ -38,7 +39,8 @@ pub struct Matrix {
 /// let pairs: Vec<_> = Matrix::of(&Offer::default()).pairs().collect();
 /// assert_eq!((pairs.len(), pairs[0].sve, pairs[0].sme), (1, None, None));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize))]
 pub struct Pair {
     /// The greatest SVE length in bytes, `None` without SVE.
     pub sve: Option<u32>,

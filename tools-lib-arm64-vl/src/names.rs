@@ -70,6 +70,7 @@ fn sme(id: u64) -> Option<String> {
 }
 
 /// The fields of four bits of an ID register, from the lowest; "-" where there is none.
+#[cfg(feature = "kvm")]
 fn fields(name: &str) -> &'static str {
     match name {
         "ID_AA64PFR0_EL1" => "EL0 EL1 EL2 EL3 FP AdvSIMD GIC RAS SVE SEL2 MPAM AMU DIT RME CSV2 CSV3",
@@ -88,6 +89,7 @@ fn fields(name: &str) -> &'static str {
 
 /// The fields in which two values of an ID register differ, such as `PARANGE 6 not 5`; nothing for a register
 /// that is none.
+#[cfg(feature = "kvm")]
 pub(crate) fn field_differences(id: u64, saved: u64, found: u64) -> Option<String> {
     let number = id & 0xffff;
     // Op0 3, Op1 0, CRn 0, CRm 1 to 7.

@@ -3,6 +3,7 @@
 //! The vCPU that runs on all hosts of a pool.
 
 use crate::{Config, Error, Lengths, Machine, Result};
+#[cfg(feature = "json")]
 use serde::Serialize;
 use std::fmt;
 
@@ -11,8 +12,9 @@ use std::fmt;
 /// ```
 /// assert_eq!(arm64_vl::Reason::SmeLacks(64).to_string(), "no SME vectors of 64 bytes");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// There is no KVM.

@@ -9,7 +9,6 @@
 use crate::{
     config::{bytes_of, ids},
     error::named,
-    file::Kind,
     ioctl::{
         ioctl, OneReg, KVM_ARM_VCPU_FINALIZE, KVM_ARM_VCPU_POWER_OFF, KVM_ARM_VCPU_SVE,
         KVM_GET_ONE_REG, KVM_GET_REG_LIST, KVM_SET_ONE_REG,
@@ -17,13 +16,18 @@ use crate::{
     names::field_differences,
     Error, FailedWrite, Lengths, Result,
 };
-use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+#[cfg(feature = "json")]
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
-    fmt, io,
+    io,
     marker::PhantomData,
     os::fd::{AsRawFd, RawFd},
 };
+
+#[cfg(feature = "json")]
+#[path = "saved_json.rs"]
+mod json;
 
 /// The architecture in the id of a register: `KVM_REG_ARCH_MASK` and `KVM_REG_ARM64` of
 /// `linux/kvm.h`.
@@ -40,11 +44,8 @@ const LEADERS: [u64; 5] = [
     ids::CNTVCT_EL0,
 ];
 
-const KIND: Kind = Kind {
-    what: "a saved vCPU",
-    format: "arm64-vl vcpu",
-    version: 1,
-};
+/// What a [`SavedVcpu`] is called in errors.
+const WHAT: &str = "a saved vCPU";
 
 /// Access to the registers of a vCPU. [`VcpuRef`] has it by KVM's ioctls; a VMM that wraps its vCPUs
 /// can have its own.
@@ -255,141 +256,34 @@ impl RegisterAccess for VcpuRef<'_> {
 /// assert!(SavedVcpu::from_json(&text.replace("0x60", "0x20")).is_err(), "x86");
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "File", into = "File")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "json", serde(try_from = "json::File", into = "json::File"))]
 pub struct SavedVcpu {
     features: Option<[u32; 7]>,
     registers: Vec<Saved>,
 }
 
-/// What a file holds.
-#[derive(Serialize, Deserialize)]
-struct File {
-    format: String,
-    version: u64,
-    #[serde(default)]
-    features: Option<[u32; 7]>,
-    // That there are none is said after the version has been looked at.
-    #[serde(default)]
-    registers: Option<Vec<Saved>>,
-}
-
-impl TryFrom<File> for SavedVcpu {
-    type Error = Error;
-
-    fn try_from(file: File) -> Result<Self> {
-        KIND.check(&file.format, file.version)?;
-        let registers = file
-            .registers
-            .ok_or_else(|| KIND.wrong("it has no registers"))?;
-        Self::ordered(file.features, registers)
-    }
-}
-
-impl From<SavedVcpu> for File {
-    fn from(saved: SavedVcpu) -> Self {
-        Self {
-            format: KIND.format.into(),
-            version: KIND.version,
-            features: saved.features,
-            registers: Some(saved.registers),
-        }
-    }
-}
-
 /// A register and its value, the lowest byte first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 struct Saved {
-    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
+    #[cfg_attr(
+        feature = "json",
+        serde(serialize_with = "json::write_id", deserialize_with = "json::read_id")
+    )]
     id: u64,
-    #[serde(serialize_with = "write_value", deserialize_with = "read_value")]
+    #[cfg_attr(
+        feature = "json",
+        serde(
+            serialize_with = "json::write_value",
+            deserialize_with = "json::read_value"
+        )
+    )]
     value: Vec<u8>,
 }
 
-fn write_id<S: Serializer>(id: &u64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    if !serializer.is_human_readable() {
-        return serializer.serialize_u64(*id);
-    }
-    serializer.collect_str(&format_args!("{id:#018x}"))
-}
-
-fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
-    if !deserializer.is_human_readable() {
-        return u64::deserialize(deserializer);
-    }
-    let text = String::deserialize(deserializer)?;
-    text.strip_prefix("0x")
-        .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| de::Error::custom(format!("{text:?} is not the id of a register")))
-}
-
-fn write_value<S: Serializer>(value: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    if !serializer.is_human_readable() {
-        return serializer.serialize_bytes(value);
-    }
-    let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-    serializer.serialize_str(&digits)
-}
-
-fn read_value<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Vec<u8>, D::Error> {
-    if !deserializer.is_human_readable() {
-        return deserializer.deserialize_byte_buf(Bytes);
-    }
-    let text = String::deserialize(deserializer)?;
-    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| match *pair {
-            [high, low] => Some(digit(high)? << 4 | digit(low)?),
-            _ => None,
-        })
-        .collect::<Option<_>>()
-        .ok_or_else(|| de::Error::custom("a value is not pairs of hexadecimal digits"))
-}
-
-/// What a binary format gives as bytes.
-struct Bytes;
-
-impl de::Visitor<'_> for Bytes {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value of a register")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> std::result::Result<Vec<u8>, E> {
-        Ok(bytes.into())
-    }
-
-    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> std::result::Result<Vec<u8>, E> {
-        Ok(bytes)
-    }
-}
-
 impl SavedVcpu {
-    /// Reads what [`SavedVcpu::to_json()`] has written.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Format`] for text that is something else: broken JSON, a register of another
-    /// architecture, one that is there twice, a value that is not as long as its register;
-    /// [`Error::Version`] for another version.
-    pub fn from_json(text: &str) -> Result<Self> {
-        KIND.read::<File>(text)?.try_into()
-    }
-
-    /// The state as JSON.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Format`] if it cannot be written, which takes a want of memory.
-    pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| KIND.wrong(error))
-    }
-
     /// What a VMM has saved otherwise: ids and values, the lowest byte first, in any order, and the features
     /// that `KVM_ARM_VCPU_INIT` was given.
     ///
@@ -429,7 +323,10 @@ impl SavedVcpu {
             } else {
                 continue;
             };
-            return Err(KIND.wrong(format_args!("{} {wrong}", named(*id))));
+            return Err(Error::Format {
+                what: WHAT,
+                reason: format!("{} {wrong}", named(*id)),
+            });
         }
         registers.sort_by_key(|saved| {
             let place = LEADERS.iter().position(|leader| *leader == saved.id);

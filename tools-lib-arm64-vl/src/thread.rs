@@ -5,6 +5,7 @@
 //! Source: `Documentation/arch/arm64/sve.rst` and `sme.rst`, on ptrace, and `uapi/asm/ptrace.h`.
 
 use crate::{Error, Result};
+#[cfg(feature = "json")]
 use serde::Serialize;
 use std::{fs, io};
 
@@ -18,8 +19,9 @@ use std::{fs, io};
 /// #                       size: 16 + 32 * 32, greatest_size: 16 + 256 * 256 };
 /// assert!(has_data(&za));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Presence {
     /// Nothing: the mode is another one, or ZA is off.
     Off,
@@ -40,7 +42,8 @@ pub enum Presence {
 /// }
 /// assert_eq!(room(&[None, None]), 0);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize))]
 pub struct VectorView {
     /// The vector length, in bytes.
     pub length: u32,
@@ -66,7 +69,8 @@ pub struct VectorView {
 /// // Nobody can trace himself.
 /// assert!(ThreadView::of(std::process::id() as i32).is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(Serialize))]
 pub struct ThreadView {
     /// The id of the thread.
     pub tid: i32,

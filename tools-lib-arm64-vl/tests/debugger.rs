@@ -3,7 +3,7 @@
 //! A process that goes in and out of streaming mode and ZA: what a debugger sees of it is what the
 //! process says of itself.
 
-#![cfg(target_arch = "aarch64")]
+#![cfg(all(target_arch = "aarch64", feature = "ptrace"))]
 
 use arm64_vl::{Error, Host, Presence, ThreadView};
 use std::{

@@ -2,6 +2,8 @@
 
 //! Files that are damaged, from elsewhere, or made up.
 
+#![cfg(all(feature = "kvm", feature = "json"))]
+
 use arm64_vl::{Error, Machine, SavedVcpu};
 
 const VCPU: &str = r#"{"format": "arm64-vl vcpu", "version": 1, "registers": [

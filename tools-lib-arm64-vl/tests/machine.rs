@@ -7,7 +7,7 @@
 //! commas, `VCPU_SVE` and `VCPU_SME` those of vCPUs, `SME2` and `FA64` are 1 or 0.
 //! `CONFIG` is a vCPU as JSON that KVM has to take.
 
-#![cfg(target_arch = "aarch64")]
+#![cfg(all(target_arch = "aarch64", feature = "kvm", feature = "json"))]
 
 mod common;
 

@@ -3,6 +3,8 @@
 //! The pool against a search of all sets that there are. `MACHINES` names files of "vlmatrix --json",
 //! separated by colons; without it there are many small made-up ones.
 
+#![cfg(feature = "json")]
+
 use arm64_vl::{pool, Config, Error, Lengths, Machine, Offer};
 use std::{env, fs};
 

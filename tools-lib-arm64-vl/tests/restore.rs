@@ -2,6 +2,8 @@
 
 //! Save and restore on a vCPU that refuses what it is told to refuse: what a real one rarely does.
 
+#![cfg(all(feature = "kvm", feature = "json"))]
+
 use arm64_vl::{differences, restore, save, Error, RegisterAccess, SavedVcpu};
 use std::{
     cell::{Cell, RefCell},

@@ -2,6 +2,7 @@
 """The library (tools-lib-arm64-vl/): on this machine, and in booted kernels on every machine."""
 
 import re
+import shutil
 import subprocess
 from functools import partial
 
@@ -104,6 +105,42 @@ def pool():
     return rows
 
 
+def features_alone():
+    """What a VMM or a debugger takes brings in no other crate than libc."""
+    rows = []
+    for feature in ("kvm", "ptrace"):
+        _, out = logged(f"tree-{feature}", ["cargo", "tree", "--offline", "--edges=normal", "--prefix=none", "--target=all",
+                                            "--no-default-features", f"--features={feature}"])
+        crates = {line.split()[0] for line in out.splitlines() if line}
+        rows.append(verdict(f"{feature} alone needs libc alone", crates == {"arm64-vl", "libc"}, out))
+    return rows
+
+
+def two_versions():
+    """A program can have two versions of the crate, through two of its dependencies."""
+    work = TARGET / "two-versions"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(HERE, work / "other", ignore=shutil.ignore_patterns("target"))
+    manifest = work / "other/Cargo.toml"
+    manifest.write_text(re.sub(r'^version = ".*"', 'version = "9.0.0"', manifest.read_text(), count=1, flags=re.M))
+    (work / "src").mkdir()
+    (work / "src/main.rs").write_text("fn main() {\n    println!(\"{} {}\", one::Config::default().check().is_ok(), "
+                                      "two::Config::default().check().is_ok());\n}\n")
+    (work / "Cargo.toml").write_text(f"""[package]
+name = "two-versions"
+version = "0.0.0"
+edition = "2021"
+[dependencies]
+one = {{ package = "arm64-vl", path = "{HERE}", default-features = false, features = ["kvm", "json"] }}
+two = {{ package = "arm64-vl", path = "other", default-features = false, features = ["kvm", "json"] }}
+[workspace]
+""")
+    shutil.copy(HERE / "Cargo.lock", work / "Cargo.lock")
+    status, out, _ = run(["cargo", "run", "--offline", "--quiet"], cwd=work,
+                         env={"CARGO_TARGET_DIR": str(TARGET)}, stderr=subprocess.STDOUT)
+    return [verdict("two versions are linked into one program", not status and out == "true true\n", out)]
+
+
 def host():
     """On this machine: every test, the documentation, the package, and the C library as it is installed."""
     cargo = ["--offline"]
@@ -114,10 +151,14 @@ def host():
             ("cargo doc has no warning", ["cargo", "doc", "--no-deps", "--document-private-items", *cargo],
              {"RUSTDOCFLAGS": "-D warnings"}),
             ("cargo package passes", ["cargo", "package", "--allow-dirty", *cargo], {}),
-            ("without the command it builds", ["cargo", "check", "--no-default-features", *cargo], {}),
+            *((f"with {features or 'no feature'} it builds",
+               ["cargo", "check", "--lib", "--no-default-features", f"--features={features}", *cargo],
+               {"RUSTFLAGS": "-D warnings"})
+              for features in ("", "kvm", "ptrace", "json", "capi")),
             ("make install", ["make", "install", f"prefix={TARGET}/installed"], {})):
         good, out = logged(name.replace(" ", "-"), args, **env)
         rows.append(verdict(name, good, out[-2000:]))
+    rows += features_alone() + two_versions()
     installed = TARGET / "installed"
     pc = installed / "lib/pkgconfig/arm64-vl.pc"
     status, flags, _ = run(["pkg-config", "--cflags", "--libs", pc])
