@@ -71,7 +71,7 @@ static int print_pairs(const struct arm64_vl_machine *machine, const struct arm6
 int main(void)
 {
 	struct arm64_vl_machine *machine;
-	struct arm64_vl_info info;
+	struct arm64_vl_info info = { .struct_size = sizeof(info) };
 	const char *what;
 	size_t n;
 	int ret = 0;
@@ -82,6 +82,7 @@ int main(void)
 	}
 	if (arm64_vl_machine_info(machine, &info)) {
 		fprintf(stderr, "vlmatrix: %s\n", arm64_vl_error());
+		arm64_vl_machine_free(machine);
 		return 1;
 	}
 

@@ -39,10 +39,20 @@ enum arm64_vl_status {
         ARM64_VL_PARTIAL = -6,
         // A bug of this library.
         ARM64_VL_BUG = -7,
+        // An argument is NULL that must not be, or a struct_size is not set.
+        ARM64_VL_NULL = -8,
 };
 
 // The description of a machine.
 struct arm64_vl_machine;
+
+// A register that was not restored.
+struct arm64_vl_failed {
+        // Its id.
+        uint64_t id;
+        // The errno of its write, 0 for one that the vCPU has and that was not saved.
+        int error;
+};
 
 // A set of vector lengths as KVM_REG_ARM64_SVE_VLS and KVM_REG_ARM64_SME_VLS have it: bit n is
 // the length of n + 1 times 16 bytes.
@@ -65,6 +75,8 @@ struct arm64_vl_config {
 
 // What a machine gives to processes and to vCPUs.
 struct arm64_vl_info {
+        // sizeof() this struct, which the caller sets: a later library can have more members.
+        size_t struct_size;
         // What a process can have.
         struct arm64_vl_config host;
         // The SVE length that a program starts with in bytes, 0 if it is not known.
@@ -99,10 +111,14 @@ struct arm64_vl_view {
         size_t size;
         // The bytes that it can have.
         size_t greatest_size;
+        // Whether a child that is executed starts with the length.
+        bool inherit;
 };
 
 // The vector state of a thread.
 struct arm64_vl_thread {
+        // sizeof() this struct, which the caller sets: a later library can have more members.
+        size_t struct_size;
         // Whether it is in streaming mode.
         bool streaming;
         // NT_ARM_SVE.
@@ -113,6 +129,18 @@ struct arm64_vl_thread {
         struct arm64_vl_view za;
         // Bytes of ZT0, 0 on a machine without SME2.
         size_t zt_size;
+        // Whether the machine has FPMR.
+        bool has_fpmr;
+        // FPMR.
+        uint64_t fpmr;
+        // Whether the machine has TPIDR2_EL0.
+        bool has_tpidr2;
+        // TPIDR2_EL0.
+        uint64_t tpidr2;
+        // Whether the kernel has a tagged address control.
+        bool has_tagged_addr_ctrl;
+        // The tagged address control.
+        uint64_t tagged_addr_ctrl;
 };
 
 #ifdef __cplusplus
@@ -122,37 +150,67 @@ extern "C" {
 // What was wrong in the last call of this thread that failed. Valid until the next call.
 const char *arm64_vl_error(void);
 
+// The errno of the last call of this thread that failed, 0 if it was not the kernel's.
+int arm64_vl_errno(void);
+
+// Stores the registers that the last call of this thread did not restore, if it gave ARM64_VL_PARTIAL, as many
+// as there is room for. Returns how many there are.
+//
+// # Safety
+//
+// `out` is NULL or valid for `room`.
+size_t arm64_vl_failed_registers(struct arm64_vl_failed *out,
+                                 size_t room);
+
+// Stores the name of a register as a C string, as much as there is room for. Returns its length.
+//
+// # Safety
+//
+// `out` is NULL or valid for `room` bytes.
+size_t arm64_vl_register_name(uint64_t id,
+                              char *out,
+                              size_t room);
+
 // Describes this machine. The caller frees *machine by arm64_vl_machine_free().
 //
 // # Safety
 //
-// `machine` is null or valid for a write.
+// `machine` is NULL or valid for a write.
 int arm64_vl_machine_read(struct arm64_vl_machine **machine);
 
+// Describes what the KVM of a descriptor of /dev/kvm gives, and nothing else of the machine: for a program
+// that cannot open it any more. The caller frees *machine by arm64_vl_machine_free().
+//
 // # Safety
 //
-// `machine` is null or comes from arm64_vl_machine_read().
+// `machine` is NULL or valid for a write.
+int arm64_vl_machine_of_kvm(int kvm,
+                            struct arm64_vl_machine **machine);
+
+// # Safety
+//
+// `machine` is NULL or comes from arm64_vl_machine_read() or arm64_vl_machine_of_kvm().
 void arm64_vl_machine_free(struct arm64_vl_machine *machine);
 
-// The name of the machine, valid as long as the description is.
+// The name of the machine, valid as long as the description is. NULL of NULL.
 //
 // # Safety
 //
-// `machine` comes from arm64_vl_machine_read().
+// `machine` is NULL or valid.
 const char *arm64_vl_machine_name(const struct arm64_vl_machine *machine);
 
 // The nth of what is not there, with its reason; NULL behind the last.
 //
 // # Safety
 //
-// `machine` comes from arm64_vl_machine_read().
+// `machine` is NULL or valid.
 const char *arm64_vl_machine_missing(const struct arm64_vl_machine *machine, size_t n);
 
 // What the machine gives to processes and to vCPUs.
 //
 // # Safety
 //
-// `machine` comes from arm64_vl_machine_read(), `info` is null or valid for a write.
+// `machine` is NULL or valid, `info` is NULL or valid for what its struct_size says.
 int arm64_vl_machine_info(const struct arm64_vl_machine *machine,
                           struct arm64_vl_info *info);
 
@@ -160,7 +218,7 @@ int arm64_vl_machine_info(const struct arm64_vl_machine *machine,
 //
 // # Safety
 //
-// `machine` comes from arm64_vl_machine_read(), `common` is null or valid for a write.
+// `machine` is NULL or valid, `common` is NULL or valid for a write.
 int arm64_vl_machine_common(const struct arm64_vl_machine *machine,
                             uint32_t sve,
                             uint32_t sme,
@@ -171,7 +229,7 @@ int arm64_vl_machine_common(const struct arm64_vl_machine *machine,
 //
 // # Safety
 //
-// `lengths` is valid, `out` is valid for `room` numbers or null with no room.
+// `lengths` is NULL or valid, `out` is NULL or valid for `room` numbers.
 size_t arm64_vl_lengths_bytes(const struct arm64_vl_lengths *lengths,
                               uint32_t *out,
                               size_t room);
@@ -180,17 +238,27 @@ size_t arm64_vl_lengths_bytes(const struct arm64_vl_lengths *lengths,
 //
 // # Safety
 //
-// `machines` is valid for `count` C strings, `config` is null or valid for a write.
+// `machines` is NULL or valid for `count` C strings or NULLs, `config` is NULL or valid for a write.
 int arm64_vl_pool(const char *const *machines,
                   size_t count,
                   struct arm64_vl_config *config);
+
+// Why a vCPU like this does not run on a machine, of which vlmatrix --json has printed the description: a line
+// each, and none where it runs. The caller frees *reasons by arm64_vl_free().
+//
+// # Safety
+//
+// `config` is NULL or valid, `machine` is NULL or a C string, `reasons` is NULL or valid for a write.
+int arm64_vl_config_why_not(const struct arm64_vl_config *config,
+                            const char *machine,
+                            char **reasons);
 
 // How much vector state a vCPU has in the mode of a value of SVCR. Of all registers of a vCPU tells
 // arm64_vl_machine_list_bytes().
 //
 // # Safety
 //
-// `config` is valid, `size` is null or valid for a write.
+// `config` is NULL or valid, `size` is NULL or valid for a write.
 int arm64_vl_config_size(const struct arm64_vl_config *config,
                          uint64_t svcr,
                          struct arm64_vl_size *size);
@@ -199,47 +267,104 @@ int arm64_vl_config_size(const struct arm64_vl_config *config,
 //
 // # Safety
 //
-// `config` is valid, `size` is null or valid for a write.
+// `config` is NULL or valid, `size` is NULL or valid for a write.
 int arm64_vl_config_greatest_size(const struct arm64_vl_config *config,
                                   struct arm64_vl_size *size);
+
+// What a vCPU of this machine has besides vector registers, in every mode. A PMU or EL2 adds to it.
+// ARM64_VL_MISSING where the machine has no such vCPU.
+//
+// # Safety
+//
+// `machine` and `config` are NULL or valid, `size` is NULL or valid for a write.
+int arm64_vl_machine_others(const struct arm64_vl_machine *machine,
+                            const struct arm64_vl_config *config,
+                            struct arm64_vl_size *size);
 
 // The bytes to allocate for struct kvm_reg_list, so that it has room for all registers of a vCPU in any mode.
 // A PMU or EL2 adds to it. ARM64_VL_MISSING where the machine has no such vCPU.
 //
 // # Safety
 //
-// `machine` comes from arm64_vl_machine_read(), `config` is valid, `bytes` is null or valid for a write.
+// `machine` and `config` are NULL or valid, `bytes` is NULL or valid for a write.
 int arm64_vl_machine_list_bytes(const struct arm64_vl_machine *machine,
                                 const struct arm64_vl_config *config,
                                 size_t *bytes);
 
-// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free().
+// Reads all registers of a vCPU as JSON, which the caller frees by arm64_vl_free(). features is NULL, or what
+// KVM_ARM_VCPU_INIT was given, which is saved as well.
 //
 // # Safety
 //
-// `json` is null or valid for a write.
-int arm64_vl_save(int vcpu, char **json);
+// `features` is NULL or valid for 7 numbers, `json` is NULL or valid for a write.
+int arm64_vl_save(int vcpu,
+                  const uint32_t (*features)[7],
+                  char **json);
 
-// Writes saved registers to a vCPU that is initialized with the same features and not finalized.
-// Any status but ARM64_VL_OK: it must not run.
+// Writes saved registers to a vCPU that is initialized with the same features and not finalized. features is
+// NULL, or what KVM_ARM_VCPU_INIT was given, which is compared. Any status but ARM64_VL_OK: it must not run; of
+// ARM64_VL_PARTIAL arm64_vl_failed_registers() tells more.
 //
 // # Safety
 //
-// `json` is null or a C string.
+// `features` is NULL or valid for 7 numbers, `json` is NULL or a C string.
 int arm64_vl_restore(int vcpu,
+                     const uint32_t (*features)[7],
                      const char *json);
 
+// Stores the ids of the registers that do not read as they were saved, as many as there is room for, and how
+// many there are. Counters go on meanwhile.
+//
 // # Safety
 //
-// `json` is null or comes from arm64_vl_save().
-void arm64_vl_free(char *json);
+// `json` is NULL or a C string, `ids` is NULL or valid for `room` numbers, `count` is NULL or valid for a write.
+int arm64_vl_differences(int vcpu,
+                         const char *json,
+                         uint64_t *ids,
+                         size_t room,
+                         size_t *count);
+
+// Stores the ids of a saved vCPU in the order in which they are restored, as many as there is room for, and how
+// many there are.
+//
+// # Safety
+//
+// `json` is NULL or a C string, `ids` is NULL or valid for `room` numbers, `count` is NULL or valid for a write.
+int arm64_vl_saved_ids(const char *json,
+                       uint64_t *ids,
+                       size_t room,
+                       size_t *count);
+
+// Stores the value of a register of a saved vCPU, the lowest byte first, as much as there is room for, and how
+// many bytes it has. ARM64_VL_MISSING if it is not there.
+//
+// # Safety
+//
+// `json` is NULL or a C string, `value` is NULL or valid for `room` bytes, `bytes` is NULL or valid for a write.
+int arm64_vl_saved_value(const char *json,
+                         uint64_t id,
+                         uint8_t *value,
+                         size_t room,
+                         size_t *bytes);
+
+// # Safety
+//
+// `text` is NULL or comes from arm64_vl_save() or arm64_vl_config_why_not().
+void arm64_vl_free(char *text);
 
 // The vector state of a thread, which is stopped for a moment.
 //
 // # Safety
 //
-// `thread` is null or valid for a write.
+// `thread` is NULL or valid for what its struct_size says.
 int arm64_vl_thread_read(int tid, struct arm64_vl_thread *thread);
+
+// The vector state of a thread that the caller traces and has stopped.
+//
+// # Safety
+//
+// `thread` is NULL or valid for what its struct_size says.
+int arm64_vl_thread_read_stopped(int tid, struct arm64_vl_thread *thread);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The C API: every function, and what a mistake gives. Prints "ok" or what was wrong.
 #include <arm64-vl.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,9 @@ static void test_pool_and_sizes(void)
 {
 	struct arm64_vl_config config, wrong = { .sme2 = true };
 	struct arm64_vl_size size, greatest;
+	struct arm64_vl_config wanted = { 0 };
 	const char *hosts[2];
-	char a[1024], b[1024];
+	char a[1024], b[1024], *reasons;
 	uint32_t bytes[1];
 
 	snprintf(a, sizeof(a), HOST, "16,32,48");
@@ -44,8 +46,9 @@ static void test_pool_and_sizes(void)
 	hosts[1] = "{}";
 	EXPECT(arm64_vl_pool(hosts, 2, &config) == ARM64_VL_FORMAT);
 	hosts[1] = NULL;
-	EXPECT(arm64_vl_pool(hosts, 2, &config) == ARM64_VL_INVALID);
-	EXPECT(arm64_vl_pool(hosts, 1, NULL) == ARM64_VL_INVALID);
+	EXPECT(arm64_vl_pool(hosts, 2, &config) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_pool(hosts, 1, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_pool(NULL, 1, &config) == ARM64_VL_NULL);
 
 	// Z, P and FFR, 32 rows of ZA, ZT0 and two sets of lengths.
 	EXPECT(arm64_vl_pool(hosts, 1, &config) == ARM64_VL_OK);
@@ -56,6 +59,96 @@ static void test_pool_and_sizes(void)
 	EXPECT(greatest.registers == 49 + 32 + 1 + 2 && greatest.bytes > greatest.significant);
 	EXPECT(arm64_vl_config_size(&wrong, 0, &size) == ARM64_VL_INVALID);
 	EXPECT(strstr(arm64_vl_error(), "SME2 needs SME"));
+
+	// It runs on the first, and not on the second, which cannot hide 48 bytes.
+	snprintf(b, sizeof(b), HOST, "16,32,48,64");
+	wanted.sve.words[0] = 3;
+	EXPECT(arm64_vl_config_why_not(&wanted, a, &reasons) == ARM64_VL_OK && !*reasons);
+	arm64_vl_free(reasons);
+	wanted.sve.words[0] = 0xb;
+	EXPECT(arm64_vl_config_why_not(&wanted, b, &reasons) == ARM64_VL_OK);
+	EXPECT(!strcmp(reasons, "SVE vectors of 48 bytes cannot be hidden\n"));
+	arm64_vl_free(reasons);
+}
+
+// NULL for each argument in turn is a status, and nothing is done.
+static void test_null(void)
+{
+	struct arm64_vl_thread thread = { .struct_size = 0 };
+	struct arm64_vl_config config = { 0 };
+	struct arm64_vl_lengths common;
+	struct arm64_vl_size size;
+	size_t count;
+	char *text;
+
+	EXPECT(arm64_vl_machine_read(NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_machine_of_kvm(-1, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_machine_info(NULL, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_machine_common(NULL, 0, 0, &common) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_machine_others(NULL, &config, &size) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_machine_list_bytes(NULL, &config, &count) == ARM64_VL_NULL);
+	EXPECT(!arm64_vl_machine_name(NULL) && !arm64_vl_machine_missing(NULL, 0));
+	EXPECT(!arm64_vl_lengths_bytes(NULL, NULL, 0));
+	EXPECT(arm64_vl_config_why_not(NULL, "{}", &text) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_why_not(&config, NULL, &text) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_why_not(&config, "{}", NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_size(NULL, 0, &size) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_size(&config, 0, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_greatest_size(NULL, &size) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_config_greatest_size(&config, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_save(-1, NULL, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_restore(-1, NULL, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_differences(-1, NULL, NULL, 0, &count) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_differences(-1, "{}", NULL, 0, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_saved_ids(NULL, NULL, 0, &count) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_saved_value(NULL, 0, NULL, 0, &count) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_thread_read(0, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_thread_read_stopped(0, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_thread_read(0, &thread) != ARM64_VL_OK);
+	arm64_vl_machine_free(NULL);
+	arm64_vl_free(NULL);
+}
+
+static void test_saved(void)
+{
+	static const char json[] = "{\"format\":\"arm64-vl vcpu\",\"version\":1,\"registers\":["
+		"{\"id\":\"0x6030000000100000\",\"value\":\"0102030405060708\"},"
+		"{\"id\":\"0x603000000013da12\",\"value\":\"0300000000000000\"}]}";
+	uint8_t value[4] = { 0 };
+	uint64_t ids[3] = { 0 };
+	char name[5];
+	size_t n;
+
+	// SVCR comes first, whatever the order of the file.
+	EXPECT(arm64_vl_saved_ids(json, ids, 3, &n) == ARM64_VL_OK && n == 2 && !ids[2]);
+	EXPECT(ids[0] == 0x603000000013da12 && ids[1] == 0x6030000000100000);
+	EXPECT(arm64_vl_saved_value(json, ids[1], value, 3, &n) == ARM64_VL_OK && n == 8);
+	EXPECT(value[2] == 3 && !value[3]);
+	EXPECT(arm64_vl_saved_value(json, 0, NULL, 0, &n) == ARM64_VL_MISSING);
+	EXPECT(arm64_vl_register_name(ids[0], name, sizeof(name)) == 4 && !strcmp(name, "SVCR"));
+	EXPECT(arm64_vl_register_name(0x603000000013c038, name, sizeof(name)) == 16 && !strcmp(name, "ID_A"));
+	EXPECT(arm64_vl_register_name(0, NULL, 0) == 18);
+	EXPECT(arm64_vl_restore(-1, NULL, json) == ARM64_VL_KERNEL && arm64_vl_errno() == EBADF);
+	EXPECT(arm64_vl_restore(-1, NULL, "{}") == ARM64_VL_FORMAT && !arm64_vl_errno());
+	EXPECT(!arm64_vl_failed_registers(NULL, 0));
+}
+
+// A program that was built with a later library: what this one does not know stays as it is. And an earlier one.
+static void test_struct_size(const struct arm64_vl_machine *machine)
+{
+	struct { struct arm64_vl_info info; char more[16]; } later;
+	struct { size_t struct_size; char before; char behind[sizeof(struct arm64_vl_info)]; } earlier;
+
+	memset(&later, 0x55, sizeof(later));
+	later.info.struct_size = sizeof(later);
+	EXPECT(arm64_vl_machine_info(machine, &later.info) == ARM64_VL_OK);
+	EXPECT(later.info.struct_size == sizeof(later) && later.more[0] == 0x55);
+	memset(&earlier, 0x55, sizeof(earlier));
+	earlier.struct_size = sizeof(size_t) + 1;
+	EXPECT(arm64_vl_machine_info(machine, (void *)&earlier) == ARM64_VL_OK);
+	EXPECT(earlier.before != 0x55 && earlier.behind[0] == 0x55);
+	earlier.struct_size = 0;
+	EXPECT(arm64_vl_machine_info(machine, (void *)&earlier) == ARM64_VL_NULL);
 }
 
 #ifdef __aarch64__
@@ -79,7 +172,13 @@ static void test_vcpu(const struct arm64_vl_info *info, size_t list_bytes)
 	int plain = new_vcpu(ioctl(kvm, KVM_CREATE_VM, 0), 0, false, false);
 	__u64 x0 = 0x1234, read = 0;
 	struct kvm_one_reg reg = { .id = 0x6030000000100000, .addr = (__u64)&x0 };
+	const uint32_t with_pmu[7] = { 1 << 3 }, with_none[7] = { 0 };
+	struct arm64_vl_failed failure;
+	uint64_t ids[1];
+	size_t n;
 	struct kvm_reg_list *list = calloc(1, list_bytes);
+	struct arm64_vl_info again = { .struct_size = sizeof(again) };
+	struct arm64_vl_machine *machine;
 	char *json = NULL;
 
 	EXPECT(!(sve || sme) || !ioctl(from, KVM_ARM_VCPU_FINALIZE, &feature));
@@ -93,48 +192,61 @@ static void test_vcpu(const struct arm64_vl_info *info, size_t list_bytes)
 	free(list);
 	reg.id = 0x6030000000100000;
 	x0 = 0x1234;
-	EXPECT(arm64_vl_save(from, &json) == ARM64_VL_OK);
-	EXPECT(!(sve || sme) || arm64_vl_restore(plain, json) == ARM64_VL_CONFIGURATION);
-	EXPECT(arm64_vl_restore(to, json) == ARM64_VL_OK);
+	EXPECT(arm64_vl_save(from, &with_none, &json) == ARM64_VL_OK);
+	EXPECT(!(sve || sme) || arm64_vl_restore(plain, NULL, json) == ARM64_VL_CONFIGURATION);
+	EXPECT(arm64_vl_restore(to, &with_pmu, json) == ARM64_VL_CONFIGURATION);
+	EXPECT(arm64_vl_restore(to, &with_none, json) == ARM64_VL_OK);
+	EXPECT(arm64_vl_differences(from, json, ids, 0, &n) == ARM64_VL_OK);
+	// All but X0 are not given to a plain one.
+	EXPECT(arm64_vl_restore(plain, NULL, "{\"format\":\"arm64-vl vcpu\",\"version\":1,\"registers\":"
+				"[{\"id\":\"0x6030000000100000\",\"value\":\"0000000000000000\"}]}") == ARM64_VL_PARTIAL);
+	EXPECT(arm64_vl_failed_registers(&failure, 1) > 200 && failure.id == 0x6030000000100002 && !failure.error);
 	reg.addr = (__u64)&read;
 	EXPECT(!ioctl(to, KVM_GET_ONE_REG, &reg) && read == x0);
-	EXPECT(!(sve || sme) || arm64_vl_restore(to, json) == ARM64_VL_CONFIGURATION);
-	EXPECT(arm64_vl_save(kvm, &json) == ARM64_VL_KERNEL);
+	EXPECT(!(sve || sme) || arm64_vl_restore(to, NULL, json) == ARM64_VL_CONFIGURATION);
 	arm64_vl_free(json);
+	json = NULL;
+	EXPECT(arm64_vl_save(kvm, NULL, &json) == ARM64_VL_KERNEL && !json && arm64_vl_errno());
+	EXPECT(arm64_vl_machine_of_kvm(kvm, &machine) == ARM64_VL_OK);
+	EXPECT(arm64_vl_machine_info(machine, &again) == ARM64_VL_OK && again.has_kvm);
+	EXPECT(!memcmp(&again.vcpu, &info->vcpu, sizeof(again.vcpu)));
+	arm64_vl_machine_free(machine);
 }
 #endif
 
 int main(void)
 {
+	struct arm64_vl_thread thread = { .struct_size = sizeof(thread) };
+	struct arm64_vl_info info = { .struct_size = sizeof(info) };
 	struct arm64_vl_machine *machine;
 	struct arm64_vl_lengths common;
-	struct arm64_vl_thread thread;
-	struct arm64_vl_info info;
+	struct arm64_vl_size others;
 	size_t list_bytes = 0;
 
 	test_pool_and_sizes();
-	EXPECT(arm64_vl_machine_read(NULL) == ARM64_VL_INVALID);
+	test_null();
+	test_saved();
 	EXPECT(arm64_vl_machine_read(&machine) == ARM64_VL_OK);
 	EXPECT(arm64_vl_machine_info(machine, &info) == ARM64_VL_OK);
+	test_struct_size(machine);
 	EXPECT(arm64_vl_machine_common(machine, 0, 0, &common) == ARM64_VL_OK && !common.words[0]);
 	EXPECT(info.has_kvm || arm64_vl_machine_missing(machine, 0));
 	EXPECT(!arm64_vl_machine_missing(machine, 1000));
 	EXPECT(arm64_vl_machine_name(machine));
 	EXPECT(arm64_vl_machine_list_bytes(machine, &info.vcpu, &list_bytes) ==
 	       (info.has_kvm ? ARM64_VL_OK : ARM64_VL_MISSING));
-	EXPECT(arm64_vl_machine_list_bytes(machine, &info.vcpu, NULL) != ARM64_VL_OK);
-	EXPECT(arm64_vl_restore(-1, "{}") == ARM64_VL_FORMAT);
-	EXPECT(arm64_vl_restore(-1, NULL) == ARM64_VL_INVALID);
+	EXPECT(arm64_vl_machine_others(machine, &info.vcpu, &others) ==
+	       (info.has_kvm ? ARM64_VL_OK : ARM64_VL_MISSING));
 #ifdef __aarch64__
-	EXPECT(arm64_vl_thread_read(getpid(), &thread) == ARM64_VL_KERNEL);
+	EXPECT(arm64_vl_thread_read(getpid(), &thread) == ARM64_VL_KERNEL && arm64_vl_errno() == EPERM);
+	EXPECT(arm64_vl_thread_read_stopped(getpid(), &thread) == ARM64_VL_KERNEL && arm64_vl_errno() == ESRCH);
 	EXPECT(info.has_kvm);
 	test_vcpu(&info, list_bytes);
 #else
 	EXPECT(arm64_vl_thread_read(getpid(), &thread) == ARM64_VL_MISSING);
+	EXPECT(arm64_vl_thread_read_stopped(getpid(), &thread) == ARM64_VL_MISSING);
 #endif
 	arm64_vl_machine_free(machine);
-	arm64_vl_machine_free(NULL);
-	arm64_vl_free(NULL);
 	if (!failed)
 		printf("ok\n");
 	return failed;
