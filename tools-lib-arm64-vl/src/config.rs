@@ -96,6 +96,7 @@ impl Svcr {
 /// assert_eq!((v0.id, v0.bytes(), v0.significant), (0x6040_0000_0010_0054, 16, 16));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Register {
     /// Its id.
     pub id: u64,

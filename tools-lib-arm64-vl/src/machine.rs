@@ -24,6 +24,7 @@ use std::fs;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "json", serde(try_from = "json::File", into = "json::File"))]
+#[non_exhaustive]
 pub struct Machine {
     /// Its name among others.
     pub name: String,

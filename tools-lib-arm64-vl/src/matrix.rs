@@ -41,6 +41,7 @@ pub struct Matrix {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize))]
+#[non_exhaustive]
 pub struct Pair {
     /// The greatest SVE length in bytes, `None` without SVE.
     pub sve: Option<u32>,
