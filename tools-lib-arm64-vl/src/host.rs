@@ -124,12 +124,14 @@ mod imp {
         let hwcap = unsafe { libc::getauxval(libc::AT_HWCAP) };
         // SAFETY: As above.
         let hwcap2 = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+        let sve = hwcap & HWCAP_SVE != 0;
         let sme = hwcap2 & HWCAP2_SME != 0;
         Ok(Host {
-            sve: vectors(hwcap & HWCAP_SVE != 0, PR_SVE_SET_VL, "sve")?,
+            sve: vectors(sve, PR_SVE_SET_VL, "sve")?,
             sme: vectors(sme, PR_SME_SET_VL, "sme")?,
             sme2: sme && hwcap2 & HWCAP2_SME2 != 0,
-            fa64: sme && hwcap2 & HWCAP2_SME_FA64 != 0,
+            // A kernel that hides SVE (arm64.nosve) says it all the same; it needs SVE2.
+            fa64: sve && sme && hwcap2 & HWCAP2_SME_FA64 != 0,
         })
     }
 

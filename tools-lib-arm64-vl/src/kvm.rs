@@ -348,7 +348,6 @@ mod imp {
         if let Some((scratch, lengths)) = Scratch::with(kvm, FEATURE_SME, ids::SME_VLS)? {
             offer.sme = lengths;
             offer.sme2 = scratch.id_register(ids::ID_AA64PFR1_EL1)? >> PFR1_SME_SHIFT & 15 >= 2;
-            offer.fa64 = scratch.id_register(ids::ID_AA64SMFR0_EL1)? & SMFR0_FA64 != 0;
             scratch.finalize()?;
             offer.others.sme = scratch.others()?;
         }
