@@ -109,8 +109,8 @@ def features_alone():
     """What a VMM or a debugger takes brings in no other crate than libc."""
     rows = []
     for feature in ("kvm", "ptrace"):
-        _, out = logged(f"tree-{feature}", ["cargo", "tree", "--offline", "--edges=normal", "--prefix=none", "--target=all",
-                                            "--no-default-features", f"--features={feature}"])
+        _, out = logged(f"tree-{feature}", ["cargo", "tree", "--offline", "--edges=normal", "--prefix=none",
+                                            "--target=all", "--no-default-features", f"--features={feature}"])
         crates = {line.split()[0] for line in out.splitlines() if line}
         rows.append(verdict(f"{feature} alone needs libc alone", crates == {"arm64-vl", "libc"}, out))
     return rows
