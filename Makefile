@@ -5,7 +5,7 @@
 lab := scripts/toolbox
 check := $(lab) scripts/lab/check.py $(if $(LIST),--list) $(if $(ONLY),--only "$(ONLY)") $(if $(TEST),--test "$(TEST)")
 
-# GROUPS="prep reg-list": tree, boot and shell with these groups of patches/ alone, in a tree of their own
+# GROUPS="fixes reg-list": tree, boot and shell with these groups of patches/ alone, in a tree of their own
 space := $(subst ,, )
 export TREE := $(CURDIR)/build/linux$(if $(GROUPS),-$(subst $(space),+,$(strip $(GROUPS))))
 
@@ -30,9 +30,10 @@ check-debug:
 check-configs:
 	@$(lab) scripts/lab/check.py --only "configuration | hibernation"
 
-# The series for upstream, in build/series/, every patch built and checked
-series: bench
-	@$(lab) scripts/series
+# make series [GROUPS="THREAD..."]: the mails for upstream, a folder a thread in build/series/, every patch built and
+# checked; KDIR=TREE: on a kernel tree of your own, unbuilt
+series: $(if $(KDIR),,bench)
+	@$(lab) scripts/series $(if $(KDIR),--on "$(KDIR)") $(GROUPS)
 
 # Instructions per call, patched against unpatched
 bench: kernels
@@ -74,9 +75,9 @@ semver:
 shell: kernels
 	@SHELL_IN_GUEST=1 $(lab) scripts/boot scripts/guest/shell
 
-# make apply KDIR=TREE: the series on your own kernel tree
+# make apply KDIR=TREE [GROUPS="..."]: the series on your own kernel tree
 apply:
-	@$(lab) scripts/apply "$(KDIR)"
+	@$(lab) scripts/apply "$(KDIR)" $(GROUPS)
 
 # The patched tree as a git repository, build/linux, to work in; refresh brings commits back
 tree:

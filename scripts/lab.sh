@@ -17,9 +17,6 @@ export LC_ALL=C.UTF-8
 export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=3G
 if [ -d /usr/lib/ccache ]; then PATH=/usr/lib/ccache:$PATH; fi
 
-# The groups of patches/series that upstream is to see, in order.
-upstream_groups="prep reg-list"
-
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 

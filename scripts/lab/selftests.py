@@ -12,7 +12,7 @@ FOLDER = BUILD / "selftests"
 KSFT_SKIP = 4
 
 # Our tests: of the list on every kernel, of vCPUs with SME, and both anew in Rust.
-REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore")
+REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore", "reg_list_vls", "reg_list_el2")
 SME = ("sme_regs", "sme_guest", "reg_list_sme")
 RUST = ("rust_reg_list_order", "rust_reg_list_restore")
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import boot
 import selftests
-from command import BUILD, SCRIPTS, log
+from command import BUILD, SCRIPTS, log, script
 from ktap import PASSED, SKIPPED, Result, ktap, verdict
 from products import Broken, image, kernel
 from reglist import lists
@@ -115,6 +115,16 @@ def debug_kernel(names):
                            found.output)]
 
 
+def groups_alone(programs, *groups):
+    """The kernel of some groups of patches/ builds, and the tests that belong to them pass on it."""
+    tree = BUILD / f"linux-{'+'.join(groups)}"
+    if script("tree", *groups, TREE=str(tree))[0]:
+        raise Broken(f"the groups {' '.join(groups)} do not apply alone")
+    which = image(kernel(tree / "out", "+".join(groups)))
+    return [row._replace(test=f"{kvm}: {row.test}") for kvm in ("vhe", "nvhe", "protected", "nested")
+            for row in tested(programs, kvm, IMAGE=which)]
+
+
 def hibernation():
     """Guests with SME run on after the machine was written to a disk and came back from there."""
     which, rows = image(kernel("out-hibernation", "hibernation", *HIBERNATION)), []
@@ -172,6 +182,10 @@ SUITES = (
     # With clang 21 and later the kernel has no BTI (arch/arm64/Kconfig).
     Suite("configuration with CFI and a shadow call stack",
           partial(variant, "cfi", True, "CONFIG_CFI=y", "CONFIG_SHADOW_CALL_STACK=y"),
+          ("guest", "patched", "selftests"), long=True),
+    Suite("groups alone, fixes", partial(groups_alone, ("reg_list_room", "reg_list_el2"), "fixes"),
+          ("guest", "patched", "selftests"), long=True),
+    Suite("groups alone, fixes and reg-list", partial(groups_alone, REG_LIST, "fixes", "reg-list"),
           ("guest", "patched", "selftests"), long=True),
     Suite("guests over hibernation", hibernation, ("guest", "patched", "selftests"), long=True),
 )

@@ -28,10 +28,10 @@
 #define REG_LIST_MAX_BYTES	256
 
 /* The vCPUs that the tests know, by features beyond the preferred target's. */
-static const struct reg_list_shape {
+static const struct reg_list_kind {
 	const char *name;
 	__u32 features;
-} reg_list_shapes[] = {
+} reg_list_kinds[] = {
 	{ "plain",   0 },
 	{ "pmu",     1 << KVM_ARM_VCPU_PMU_V3 },
 	{ "sve",     1 << KVM_ARM_VCPU_SVE },
@@ -176,8 +176,29 @@ static inline int reg_list_save(int vcpu, struct reg_list_state *state)
 }
 
 /*
- * The client that the order of the list is for: all it knows of registers is
- * which of them come before finalize.  Returns the number of calls that fail.
+ * The client that the order of the list is for: it knows whether to finalize,
+ * and no register.  Its vCPUs have the vector lengths that they begin with.
+ * Returns the number of calls that fail.
+ */
+static inline unsigned int reg_list_restore_all(int vcpu, const struct reg_list_state *state,
+						bool finalize)
+{
+	int feature = KVM_ARM_VCPU_SVE;
+	unsigned int errors = 0;
+	__u64 i;
+
+	if (finalize)
+		errors += !!ioctl(vcpu, KVM_ARM_VCPU_FINALIZE, &feature);
+
+	for (i = 0; i < state->list->n; i++)
+		errors += !!reg_list_set_one(vcpu, state->list->reg[i], state->value[i]);
+
+	return errors;
+}
+
+/*
+ * The same client for vCPUs with vector lengths of their own: it knows which
+ * registers come before finalize.
  */
 static inline unsigned int reg_list_restore(int vcpu, const struct reg_list_state *state)
 {

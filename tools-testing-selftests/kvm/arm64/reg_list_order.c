@@ -8,13 +8,9 @@
  */
 #include "reg_list_vcpu.h"
 
-#ifndef KVM_CAP_ARM_REG_LIST_ORDER
-#define KVM_CAP_ARM_REG_LIST_ORDER 253
-#endif
-
 /*
  * What a list begins with: the vector lengths, and what decides about one
- * register, ID_AA64PFR1_EL1 and CNTVCT_EL0.  reg_list_sme has SME's.
+ * register, ID_AA64PFR1_EL1 and CNTVCT_EL0.
  */
 static const u64 leaders[] = {
 	KVM_REG_ARM64_SVE_VLS,
@@ -131,7 +127,7 @@ static void test_content(void)
 	kvm_vm_free(vm);
 }
 
-static const struct shape_test tests[] = {
+static const struct kind_test tests[] = {
 	{ test_content,		5 },
 };
 
@@ -141,11 +137,11 @@ int main(void)
 
 	ksft_print_header();
 	kvm = open_kvm_dev_path_or_exit();
-	ksft_set_plan(1 + results_on_all_shapes(tests, ARRAY_SIZE(tests)));
+	ksft_set_plan(1 + results_on_all_kinds(tests, ARRAY_SIZE(tests)));
 
 	ksft_test_result(kvm_check_cap(KVM_CAP_ARM_REG_LIST_ORDER) == 1,
 			 "KVM_CAP_ARM_REG_LIST_ORDER is 1\n");
-	run_on_all_shapes(kvm, tests, ARRAY_SIZE(tests));
+	run_on_all_kinds(kvm, tests, ARRAY_SIZE(tests));
 
 	close(kvm);
 	ksft_finished();

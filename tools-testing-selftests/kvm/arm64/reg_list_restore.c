@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * reg_list_restore - a vCPU that is saved, and restored in the order of
- * KVM_GET_REG_LIST by a client that knows nothing of registers but which of
- * them come before finalize, must be the same vCPU.
+ * KVM_GET_REG_LIST by a client that knows nothing of registers, or no more than
+ * which of them come before finalize, must be the same vCPU.
+ *
+ * The state that is lost without the order must not be there because it was
+ * written in that order: it is filled in from the end of the list as well.
  */
 #include "reg_list_vcpu.h"
 
@@ -19,7 +22,7 @@ static struct kvm_vcpu *create_vcpu(void)
 
 static void print_lost(__u64 id)
 {
-	ksft_print_msg("%s: 0x%016llx is lost\n", shape->name, id);
+	ksft_print_msg("%s: 0x%016llx is lost\n", kind->name, id);
 }
 
 /* Nothing was lost that was not listed to begin with. */
@@ -34,32 +37,55 @@ static bool same_list(struct kvm_vcpu *vcpu, const struct kvm_reg_list *saved)
 	return same;
 }
 
-/* Saves a vCPU, and restores it into another one. */
-static void restore_elsewhere(struct kvm_vcpu *from, const char *what)
+static bool restored(const struct reg_list_state *state, bool knows_vls, const char *what)
 {
 	struct kvm_vcpu *to = create_vcpu();
-	struct reg_list_state state;
 	unsigned int errors, lost;
+	bool good;
+
+	if (knows_vls)
+		errors = reg_list_restore(to->fd, state);
+	else
+		errors = reg_list_restore_all(to->fd, state, has_sve());
+	lost = reg_list_count_lost(to->fd, state, print_lost);
+	ksft_print_msg("%s, %s%s: %llu registers, %u errors, %u lost\n", kind->name, what,
+		       knows_vls ? ", *_VLS known" : "", state->list->n, errors, lost);
+	good = !errors && !lost && same_list(to, state->list);
+	kvm_vm_free(to->vm);
+	return good;
+}
+
+/* Saves a vCPU, and restores it into others. */
+static void restore_elsewhere(struct kvm_vcpu *from, const char *what)
+{
+	struct reg_list_state state;
 
 	TEST_ASSERT(!reg_list_save(from->fd, &state), "a listed register cannot be read: %s",
 		    strerror(errno));
-
-	errors = reg_list_restore(to->fd, &state);
-	lost = reg_list_count_lost(to->fd, &state, print_lost);
-	ksft_print_msg("%s, %s: %llu registers, %u errors, %u lost\n", shape->name, what,
-		       state.list->n, errors, lost);
-	ksft_test_result(!errors && !lost && same_list(to, state.list), "%s, %s\n",
-			 shape->name, what);
-
+	ksft_test_result(restored(&state, true, what) & restored(&state, false, what),
+			 "%s, %s\n", kind->name, what);
 	reg_list_free(&state);
-	kvm_vm_free(to->vm);
 }
 
-static void fill(struct kvm_vcpu *vcpu)
+static void reverse(struct kvm_reg_list *list)
+{
+	__u64 i, id;
+
+	for (i = 0; i < list->n / 2; i++) {
+		id = list->reg[i];
+		list->reg[i] = list->reg[list->n - 1 - i];
+		list->reg[list->n - 1 - i] = id;
+	}
+}
+
+static void fill(struct kvm_vcpu *vcpu, bool from_the_end)
 {
 	struct kvm_reg_list *list = must_list(vcpu);
-	int written = reg_list_fill(vcpu->fd, list, SEED);
-	int expected;
+	int written, expected;
+
+	if (from_the_end)
+		reverse(list);
+	written = reg_list_fill(vcpu->fd, list, SEED);
 
 	/*
 	 * At least X0 to X30, SP, PC, SP_EL1, ELR_EL1, FPSR, FPCR, and all of
@@ -76,8 +102,10 @@ static void test_restore(void)
 	struct kvm_vcpu *from = create_vcpu();
 
 	finalize_vcpu(from);
-	fill(from);
+	fill(from, false);
 	restore_elsewhere(from, "random values");
+	fill(from, true);
+	restore_elsewhere(from, "random values from the end");
 	kvm_vm_free(from->vm);
 }
 
@@ -97,7 +125,7 @@ static void test_restore_without_ssbs(void)
 		vcpu_set_reg(from, pfr1, features & ~ID_AA64PFR1_EL1_SSBS_MASK);
 		restore_elsewhere(from, "without SSBS");
 	} else {
-		ksft_test_result_skip("%s: no SSBS on this host\n", shape->name);
+		ksft_test_result_skip("%s: no SSBS on this host\n", kind->name);
 	}
 	kvm_vm_free(from->vm);
 }
@@ -130,7 +158,7 @@ static unsigned int lower_fields(struct kvm_vcpu *vcpu, u64 id, __u64 *seed)
 static void test_restore_lowered(void)
 {
 	struct kvm_vcpu *from = create_vcpu();
-	__u64 seed = SEED + shape->features;
+	__u64 seed = SEED + kind->features;
 	struct kvm_reg_list *list;
 	unsigned int lowered = 0;
 	u64 i;
@@ -143,13 +171,13 @@ static void test_restore_lowered(void)
 	free(list);
 
 	TEST_ASSERT(lowered >= 16, "only %u fields of ID registers were lowered", lowered);
-	fill(from);
+	fill(from, false);
 	restore_elsewhere(from, "ID registers lowered");
 	kvm_vm_free(from->vm);
 }
 
-static const struct shape_test tests[] = {
-	{ test_restore,			1 },
+static const struct kind_test tests[] = {
+	{ test_restore,			2 },
 	{ test_restore_without_ssbs,	1 },
 	{ test_restore_lowered,		1 },
 };
@@ -209,13 +237,13 @@ int main(void)
 
 	ksft_print_header();
 	kvm = open_kvm_dev_path_or_exit();
-	ksft_set_plan(1 + results_on_all_shapes(tests, ARRAY_SIZE(tests)));
+	ksft_set_plan(1 + results_on_all_kinds(tests, ARRAY_SIZE(tests)));
 
 	for (exempt = reg_list_exempt; exempt->id; exempt++)
 		ksft_print_msg("exempt: 0x%016llx, bits 0x%llx: %s\n", exempt->id,
 			       exempt->ignored, exempt->reason);
 
-	run_on_all_shapes(kvm, tests, ARRAY_SIZE(tests));
+	run_on_all_kinds(kvm, tests, ARRAY_SIZE(tests));
 	test_counters(kvm);
 
 	close(kvm);

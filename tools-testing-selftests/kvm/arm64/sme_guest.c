@@ -1245,7 +1245,7 @@ static void view_regs(struct guest *g, struct sme_image *image, view_fn fn)
 	for (i = 0; i < image->svl && image->svcr & SME_ZA; i++)
 		fn(g, KVM_REG_ARM64_SME_ZAHREG(i, 0), image->za + i * image->svl, image->svl);
 	if (image->svcr & SME_ZA && has & SME_HAS_SME2)
-		fn(g, KVM_REG_ARM64_SME_ZT0, image->zt0, SME_ZT0_BYTES);
+		fn(g, KVM_REG_ARM64_SME_ZTREG(0), image->zt0, SME_ZT0_BYTES);
 	fn(g, SME_FPSR_ID, &image->fpsr, sizeof(u32));
 	fn(g, SME_FPCR_ID, &image->fpcr, sizeof(u32));
 	if (has & SME_HAS_FPMR)

@@ -141,9 +141,8 @@ static struct want want_vector(const struct model *m, const struct reg *reg, boo
 		exists = has_sm(m) ? m->fa64 : m->sve;
 		break;
 	case REG_ZA:
-		/* Beyond the last row: not a register of this vCPU, or no register. */
 		if (m->sme && m->finalized && reg->n >= m->sme_vl)
-			return WANT(ENOENT, EINVAL);
+			return WANT(EINVAL);
 		exists = m->sme;
 		break;
 	case REG_ZT0:
@@ -156,10 +155,10 @@ static struct want want_vector(const struct model *m, const struct reg *reg, boo
 
 	if (!exists)
 		return WANT(ENOENT);
-	if (!m->finalized)
-		return WANT(EPERM);
 	if ((reg->class == REG_ZA || reg->class == REG_ZT0) && !has_za(m))
 		return WANT(EBUSY);
+	if (!m->finalized)
+		return WANT(EPERM);
 	return WANT(fault ? EFAULT : 0);
 }
 
@@ -183,8 +182,7 @@ static struct want want_access(const struct model *m, const struct reg *reg, boo
 		exists = reg->class == REG_SVE_VLS ? m->sve : m->sme;
 		if (!exists)
 			return WANT(ENOENT);
-		if (set && m->finalized)
-			return WANT(EPERM);
+		/* Also after finalize: what is written is what is there. */
 		return WANT(fault ? EFAULT : 0);
 	case REG_SVCR:
 	case REG_SME_SYSREG:
@@ -196,9 +194,6 @@ static struct want want_access(const struct model *m, const struct reg *reg, boo
 			return WANT(ENOENT);
 		return WANT(fault ? EFAULT : 0);
 	case REG_BAD_VECTOR:
-		/* Where the vCPU has no such vectors at all, either reason is true. */
-		if ((reg->id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE ? !m->sve : !m->sme)
-			return WANT(EINVAL, ENOENT);
 		return WANT(EINVAL);
 	case REG_BAD_SLICE:
 		return WANT(ENOENT);
@@ -262,7 +257,7 @@ static const struct reg error_regs[] = {
 	{ KVM_REG_ARM64_SVE_FFR(0),	  REG_FFR, 0,	"FFR" },
 	{ KVM_REG_ARM64_SME_ZAHREG(0, 0), REG_ZA,  0,	"ZA" },
 	{ KVM_REG_ARM64_SME_ZAHREG(15, 0), REG_ZA, 15,	"ZA" },
-	{ KVM_REG_ARM64_SME_ZT0,	  REG_ZT0, 0,	"ZT" },
+	{ KVM_REG_ARM64_SME_ZTREG(0),	  REG_ZT0, 0,	"ZT" },
 	{ KVM_REG_ARM64_SVE_VLS,	  REG_SVE_VLS, 0, "SVE_VLS" },
 	{ KVM_REG_ARM64_SME_VLS,	  REG_SME_VLS, 0, "SME_VLS" },
 	{ SME_V_ID(0),			  REG_V,   0,	"V" },
@@ -309,6 +304,8 @@ static const struct reg error_regs[] = {
 	{ SVE_BAD(U256, 0x620),		  REG_BAD_VECTOR, 0, "unknown" },
 	{ SVE_BAD(U512, 0xfffe),	  REG_BAD_VECTOR, 0, "unknown" },
 	{ SME_BAD(U2048, 256 << 5),	  REG_BAD_VECTOR, 0, "ZA row 256" },
+	{ SME_BAD(U512, 0x601),		  REG_BAD_VECTOR, 0, "ZT0 slice" },
+	{ SME_BAD(U512, 0x61f),		  REG_BAD_VECTOR, 0, "ZT0 slice" },
 	{ SME_BAD(U512, 0x620),		  REG_BAD_VECTOR, 0, "ZT1" },
 	{ SME_BAD(U512, 0xffff),	  REG_BAD_VECTOR, 0, "unknown" },
 	{ ARM64_SYS_REG(3, 3, 4, 2, 7),	  REG_BAD_SYSREG, 0, "unknown" },
@@ -529,13 +526,18 @@ static void check_finalize(unsigned int shape, u64 sve, u64 sme)
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SVE_VLS) == (sve ?: sve_vqs),
 			  "SVE_VLS changes at finalize");
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SVE_VLS, sve ?: sve_vqs);
-		SME_CHECK(err == EPERM, "SVE_VLS after finalize: errno %d", err);
+		SME_CHECK(!err, "SVE_VLS after finalize: errno %d", err);
 	}
 	if (shape & SME_SHAPE_SME) {
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS) == (sme ?: sme_vqs),
 			  "SME_VLS changes at finalize");
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, sme ?: sme_vqs);
-		SME_CHECK(err == EPERM, "SME_VLS after finalize: errno %d", err);
+		SME_CHECK(!err, "SME_VLS after finalize: errno %d", err);
+		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, (sme ?: sme_vqs) | BIT(16));
+		SME_CHECK(err == EPERM, "a larger SME_VLS after finalize: errno %d", err);
+		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, (sme ?: sme_vqs) & 1);
+		SME_CHECK((sme ?: sme_vqs) == 1 ? !err : err == EPERM,
+			  "a smaller SME_VLS after finalize: errno %d", err);
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, 0);
 		SME_CHECK(err == EPERM, "an empty SME_VLS after finalize: errno %d", err);
 	}
@@ -633,7 +635,7 @@ typedef void (*reg_fn)(const struct model *m, const struct reg *reg, u8 *value, 
 static void walk_regs(const struct model *m, struct state *s, reg_fn fn, void *data)
 {
 	const struct reg ffr = { KVM_REG_ARM64_SVE_FFR(0), REG_FFR, 0, "FFR" };
-	const struct reg zt0 = { KVM_REG_ARM64_SME_ZT0, REG_ZT0, 0, "ZT" };
+	const struct reg zt0 = { KVM_REG_ARM64_SME_ZTREG(0), REG_ZT0, 0, "ZT" };
 	const struct reg fpsr = { SME_FPSR_ID, REG_FPSR, 0, "FPSR" };
 	const struct reg fpcr = { SME_FPCR_ID, REG_FPCR, 0, "FPCR" };
 	const struct reg fpmr = { SME_ID(FPMR), REG_FPMR, 0, "FPMR" };
@@ -946,7 +948,7 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 		    (m->sve && id == SME_ID(ZCR_EL1)))
 			continue;
 		SME_CHECK(m->sme && (id == SME_ID(SVCR) || id == SME_ID(SMCR_EL1) ||
-				     id == SME_ID(SMPRI_EL1) || id == SME_ID(SMIDR_EL1) ||
+				     id == SME_ID(SMIDR_EL1) ||
 				     id == SME_ID(TPIDR2_EL0)),
 			  "%s: lists %#lx too", model_name(m), id);
 	}
@@ -958,8 +960,6 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 	for (i = 0; i < list->n; i++) {
 		err = sme_get(m->vcpu, list->reg[i], value);
 		SME_CHECK(!err, "%s: read %#llx: errno %d", model_name(m), list->reg[i], err);
-		if (list->reg[i] == KVM_REG_ARM64_SVE_VLS || list->reg[i] == KVM_REG_ARM64_SME_VLS)
-			continue;
 		err = sme_set(m->vcpu, list->reg[i], value);
 		SME_CHECK(!err, "%s: write %#llx back: errno %d", model_name(m), list->reg[i], err);
 	}
@@ -1098,7 +1098,7 @@ static void test_idregs(unsigned int shape)
 	value = vcpu_get_reg(m.vcpu, SME_ID(SMIDR_EL1));
 	SME_CHECK(!(value & SMIDR_EL1_SMPS_MASK), "SMIDR_EL1 is %#lx, with SMPS", value);
 	err = sme_get(m.vcpu, SME_ID(SMPRI_EL1), &value);
-	SME_CHECK(err == ENOENT || (!err && !value), "SMPRI_EL1: errno %d, %#lx", err, value);
+	SME_CHECK(err == ENOENT, "SMPRI_EL1: errno %d", err);
 
 	/* Registers that take any value that they have bits for */
 	value = SMCR_ELx_FA64_MASK | SMCR_ELx_EZT0_MASK | 5;
@@ -1277,7 +1277,7 @@ static void test_direction(unsigned int shape)
 		unsigned int bytes;
 	} regs[] = {
 		{ KVM_REG_ARM64_SME_ZAHREG(m.sme_vl - 1, 0), m.sme_vl },
-		{ KVM_REG_ARM64_SME_ZT0, m.sme2 ? SME_ZT0_BYTES : 0 },
+		{ KVM_REG_ARM64_SME_ZTREG(0), m.sme2 ? SME_ZT0_BYTES : 0 },
 		{ KVM_REG_ARM64_SVE_ZREG(31, 0), m.sme_vl },
 	};
 	int i;

@@ -540,36 +540,35 @@ impl State<'_> {
         };
         let (sve, sme) = (id.class() == uapi::KVM_REG_ARM64_SVE, self.mode.sme);
         let slice_0 = RegId::new(id.raw() & !31);
+        let with_za = Mode {
+            za: sme,
+            ..self.mode
+        };
 
         if id.is_vls() {
             if !self.has(id) {
                 Outcomes::ENOENT
-            } else if access.write && self.finalized {
-                Outcomes::EPERM
+            } else if access.write && self.finalized && !access.fault {
+                // The value that is there, or another one.
+                Outcomes::OK.or(Outcomes::EPERM)
             } else {
                 value
             }
-        } else if !is_vector(slice_0) {
-            // Where there are no such vectors at all, either reason is true.
-            if sve && self.mode.sve || !sve && sme {
+        } else if !is_vector(slice_0) || slice_0 == ZT0 && id != ZT0 {
+            Outcomes::EINVAL
+        } else if id != slice_0 {
+            Outcomes::ENOENT
+        } else if !has_vector(id, with_za) {
+            // A row that ZA does not have, or a register that the vCPU does not have.
+            if sme && !sve && id != ZT0 {
                 Outcomes::EINVAL
             } else {
-                Outcomes::EINVAL.or(Outcomes::ENOENT)
+                Outcomes::ENOENT
             }
-        } else if id != slice_0
-            || !has_vector(
-                id,
-                Mode {
-                    za: sme,
-                    ..self.mode
-                },
-            )
-        {
-            Outcomes::ENOENT
-        } else if !self.finalized {
-            Outcomes::EPERM
         } else if !sve && !self.mode.za {
             Outcomes::EBUSY
+        } else if !self.finalized {
+            Outcomes::EPERM
         } else {
             value
         }

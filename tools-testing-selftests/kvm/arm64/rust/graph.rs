@@ -19,7 +19,7 @@ const HARMLESS: &[(&str, &str, &str)] = &[
     ("PSTATE", "PC", "a 32-bit mode narrows it, and a saved one is narrow"),
     ("ID_AA64SMFR0_EL1", "FFR", "no FA64, none in streaming mode, nor in a saved list"),
     ("PMCR_EL0", "PMINTEN*", "N says which bits there are, and a saved one has no others"),
-    ("MDCR_EL2", "PM*", "HPMN hides bits outside of EL2, and a saved one has none of them"),
+    ("MDCR_EL2", "PMCR_EL0", "N is HPMN outside of EL2, and a write does not change it"),
     ("PMINTENCLR_EL1", "PMINTENSET_EL1", "two names of one register"),
     ("PMCNTENCLR_EL0", "PMCNTENSET_EL0", "two names of one register"),
     ("PMOVSSET_EL0", "PMOVSCLR_EL0", "two names of one register"),

@@ -123,14 +123,7 @@ const NOT_READ_BACK: &[(&str, u64, &str)] = &[
     ("CNTV_CTL_EL0", 1 << 2, "ISTATUS follows from the counter"),
     ("CNTHP_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
     ("CNTHV_CTL_EL2", 1 << 2, "ISTATUS follows from the counter"),
-    ("HFGRTR_EL2", 3 << 57, MENDED),
-    ("HFGWTR_EL2", 3 << 57, MENDED),
-    ("TCR2_EL2", 1 << 1, MENDED),
 ];
-
-const MENDED: &str =
-    "KVM makes the masks of EL2 registers before it mends a set of ID registers that \
-    cannot be, such as FEAT_S1PIE without FEAT_TCR2: the vCPU that is restored has the mended set";
 
 /// How far a counter can run on while this program looks elsewhere: a minute at 1 GHz.
 const RUN_ON: u64 = 1 << 36;

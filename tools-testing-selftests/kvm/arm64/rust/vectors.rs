@@ -197,7 +197,7 @@ impl Mode {
         for n in 0..MAX_ROWS {
             let beyond = n >= self.svl as u64;
             add(!self.sme, za(n), Errno::ENOENT, "no SME");
-            add(self.sme && beyond, za(n), Errno::ENOENT, "beyond ZA");
+            add(self.sme && beyond, za(n), Errno::EINVAL, "beyond ZA");
             add(
                 self.sme && !beyond && !self.za,
                 za(n),
@@ -209,6 +209,8 @@ impl Mode {
         add(true, slice, Errno::ENOENT, "a slice other than 0");
         add(true, za(MAX_ROWS), Errno::EINVAL, "no vCPU has a row 256");
         add(!self.sme2, ZT0, Errno::ENOENT, "no SME2");
+        let low_bits = RegId::new(ZT0.raw() | 1);
+        add(true, low_bits, Errno::EINVAL, "ZT0 has no slices");
         add(self.sme2 && !self.za, ZT0, Errno::EBUSY, "ZA is off");
         ids
     }
