@@ -113,7 +113,7 @@ once()
 {
 	_folder=$1 _repository=$2 _paths=$3 _from=; shift 3
 	if [ -z "$(git -C "$_repository" status --porcelain -- $_paths)" ]; then
-		_from=$(basename "$_folder")-$( (git -C "$_repository" ls-tree HEAD $_paths; echo "${TOOLBOX:-}") | cksum | cut -d' ' -f1)
+		_from=$(basename "$_folder")-$( (git -C "$_repository" ls-tree HEAD $_paths; echo "${TOOLBOX:-}"; cat "$0") | cksum | cut -d' ' -f1)
 		[ ! -e "$_folder" ] || [ "$(cat "$_folder.from" 2>/dev/null)" != "$_from" ] || return 0
 	fi
 	rm -f "$_folder.from"

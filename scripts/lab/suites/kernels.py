@@ -45,7 +45,7 @@ def compare(kvm):
     """The kernel's own kvm selftests: the same verdict on both kernels."""
     ours = ("reg_list_", "sme_", "rust_")
     names = sorted(p.name for p in selftests.FOLDER.iterdir()
-                   if not LEFT_OUT.search(p.name) and not p.name.startswith(ours))
+                   if not p.suffix and not LEFT_OUT.search(p.name) and not p.name.startswith(ours))
     same, differ, pairs = [], names, {}
     # What the kernels disagree on gets a second chance with more time: emulated, a test can be late.
     for timeout in (60, 240):
