@@ -33,12 +33,12 @@ struct kvm_arm_vec_state {
  * kvm_arm_reg_list_vec() - list the vector registers of a vCPU
  * @state: the vCPU, finalized
  * @ids: where their ids go
- * @room: how many ids fit in @ids; may be 0, @ids is not used then
+ * @room: how many ids fit in @ids
  *
  * Return: the number of the vCPU's vector registers. If it is greater than
  * @room, only the first @room of them were stored.
  */
-size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
+size_t kvm_arm_reg_list_vec(struct kvm_arm_vec_state state, u64 *ids,
 			    size_t room);
 
 /**
@@ -48,16 +48,22 @@ size_t kvm_arm_reg_list_vec(const struct kvm_arm_vec_state *state, u64 *ids,
  *
  * Return: whether kvm_arm_reg_list_vec() lists @id for this vCPU.
  */
-bool kvm_arm_reg_list_vec_has(const struct kvm_arm_vec_state *state, u64 id);
+bool kvm_arm_reg_list_vec_has(struct kvm_arm_vec_state state, u64 id);
 
 /**
  * kvm_arm_reg_list_order() - put a register list in an order safe to restore
  * @ids: the list
  * @n: the number of ids in it
  *
- * A register comes after all registers that its value, size or presence
- * depends on. Registers that nothing depends on keep their order.
+ * Moves the registers that others depend on to the front, in place. All others
+ * keep their order.
  */
 void kvm_arm_reg_list_order(u64 *ids, size_t n);
+
+/* The same in Rust, with CONFIG_KVM_REG_LIST_RUST; @ids must not be NULL. */
+size_t kvm_arm_reg_list_vec_rust(struct kvm_arm_vec_state state, u64 *ids,
+				 size_t room);
+bool kvm_arm_reg_list_vec_has_rust(struct kvm_arm_vec_state state, u64 id);
+void kvm_arm_reg_list_order_rust(u64 *ids, size_t n);
 
 #endif /* __ARM64_KVM_REG_LIST_H */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! With the feature `c-version`: compiles `reg_list_fallback.c` for the host, with the UAPI headers of
-//! arm64 in the folder `KERNEL_HEADERS`.
+//! Copies the core, so that it can be included. With the feature `c-version`: compiles `reg_list.c`
+//! for the host, with the UAPI headers of arm64 in the folder `KERNEL_HEADERS`.
 
-use std::{env, process::Command};
+use std::{env, fs, process::Command};
+
+const KERNEL: &str = "../../arch-arm64-kvm";
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("the compiler can be run");
@@ -11,16 +13,20 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("its output is text")
 }
 
-fn main() {
-    println!("cargo:rerun-if-env-changed=KERNEL_HEADERS");
-    if env::var_os("CARGO_FEATURE_C_VERSION").is_none() {
-        return;
-    }
+/// What is included cannot have a comment about all of it.
+fn copy_core(out: &str) {
+    let core = fs::read_to_string(format!("{KERNEL}/reg_list_core.rs")).expect("the core is there");
+    fs::write(
+        format!("{out}/reg_list_core.rs"),
+        core.replace("\n//!", "\n//"),
+    )
+    .expect("the core can be copied");
+}
 
-    let source = "../../arch-arm64-kvm/reg_list_fallback.c";
+fn build_c_version(out: &str) {
+    let source = format!("{KERNEL}/reg_list.c");
     let headers =
         env::var("KERNEL_HEADERS").expect("KERNEL_HEADERS names the UAPI headers of arm64");
-    let out = env::var("OUT_DIR").expect("cargo says where");
     let compiler_headers = run(Command::new("gcc").arg("-print-file-name=include"));
 
     run(Command::new("gcc")
@@ -33,16 +39,25 @@ fn main() {
             "-Werror",
         ])
         .args(["-nostdinc", "-Ic_version", "-isystem", &headers])
-        .args(["-isystem", compiler_headers.trim(), source, "-o"])
-        .arg(format!("{out}/fallback.o")));
+        .args(["-isystem", compiler_headers.trim(), &source, "-o"])
+        .arg(format!("{out}/reg_list.o")));
     run(Command::new("ar").args([
         "rcs",
-        &format!("{out}/libfallback.a"),
-        &format!("{out}/fallback.o"),
+        &format!("{out}/libreg_list.a"),
+        &format!("{out}/reg_list.o"),
     ]));
+    println!("cargo:rustc-link-search={out}");
+}
 
-    for file in [source, "../../arch-arm64-kvm/reg_list.h", "c_version"] {
+fn main() {
+    let out = env::var("OUT_DIR").expect("cargo says where");
+
+    println!("cargo:rerun-if-env-changed=KERNEL_HEADERS");
+    for file in [KERNEL, "c_version"] {
         println!("cargo:rerun-if-changed={file}");
     }
-    println!("cargo:rustc-link-search={out}");
+    copy_core(&out);
+    if env::var_os("CARGO_FEATURE_C_VERSION").is_some() {
+        build_c_version(&out);
+    }
 }

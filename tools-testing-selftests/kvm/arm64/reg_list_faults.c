@@ -161,12 +161,12 @@ static bool not_finalized(struct kvm_vcpu *vcpu, void *arg)
 	       __vcpu_ioctl(vcpu, KVM_GET_REG_LIST, &sizing) && errno == EPERM;
 }
 
-static unsigned int finalize_shape;
+static unsigned int finalize_kind;
 
 static struct kvm_vcpu *another_vcpu(struct kvm_vcpu *vcpu)
 {
 	kvm_vm_free(vcpu->vm);
-	return sme_bare_vcpu(finalize_shape);
+	return sme_bare_vcpu(finalize_kind);
 }
 
 static const struct call list_call = { get_list, still_lists };
@@ -182,9 +182,9 @@ static void check(const struct call *call, struct kvm_vcpu **vcpu, void *arg, co
 	SME_CHECK(failed > 0, "%s: no call failed, or one was half done", what);
 }
 
-static void test_list(unsigned int shape)
+static void test_list(unsigned int kind)
 {
-	struct kvm_vcpu *vcpu = sme_bare_vcpu_final(shape, 0, 0);
+	struct kvm_vcpu *vcpu = sme_bare_vcpu_final(kind, 0, 0);
 	struct lists lists = { .good = reg_list_read(vcpu->fd) };
 
 	TEST_ASSERT(lists.good, "KVM_GET_REG_LIST: %s", strerror(errno));
@@ -198,13 +198,13 @@ static void test_list(unsigned int shape)
 	kvm_vm_free(vcpu->vm);
 }
 
-static void test_finalize(unsigned int shape)
+static void test_finalize(unsigned int kind)
 {
-	struct kvm_vcpu *vcpu = sme_bare_vcpu(shape);
-	u64 vls = sme_vls_id(shape & SME_SHAPE_SVE ? SME_SHAPE_SVE : SME_SHAPE_SME);
+	struct kvm_vcpu *vcpu = sme_bare_vcpu(kind);
+	u64 vls = sme_vls_id(kind & SME_KIND_SVE ? SME_KIND_SVE : SME_KIND_SME);
 	struct kvm_reg_list *list;
 
-	finalize_shape = shape;
+	finalize_kind = kind;
 	check(&finalize_call, &vcpu, &vls, "KVM_ARM_VCPU_FINALIZE");
 	list = reg_list_read(vcpu->fd);
 	SME_CHECK(list, "the vCPU is not finalized in the end");
@@ -214,7 +214,7 @@ static void test_finalize(unsigned int shape)
 }
 
 static const struct sme_case tests[] = {
-	{ "list",		SME_ANY_SHAPE,	test_list },
+	{ "list",		SME_ANY_KIND,	test_list },
 	{ "finalize",	SME_WITH_VEC,	test_finalize },
 };
 

@@ -8,13 +8,9 @@
  */
 #include "reg_list_vcpu.h"
 
-#ifndef KVM_CAP_ARM_REG_LIST_ORDER
-#define KVM_CAP_ARM_REG_LIST_ORDER 253
-#endif
-
 /*
  * What a list begins with: the vector lengths, and what decides about one
- * register, ID_AA64PFR1_EL1 and CNTVCT_EL0.  reg_list_sme has SME's.
+ * register, ID_AA64PFR1_EL1 and CNTVCT_EL0.
  */
 static const u64 leaders[] = {
 	KVM_REG_ARM64_SVE_VLS,
@@ -24,40 +20,6 @@ static const u64 leaders[] = {
 
 /* SVE_VLS, Z0 to Z31, P0 to P15, FFR. */
 #define NR_SVE_REGS	50
-
-/*
- * Where KVM has always put a register: core, SVE, firmware, system registers,
- * CCSIDRs, and within each by number.
- */
-static u64 place_of(u64 id)
-{
-	u64 class = id & KVM_REG_ARM_COPROC_MASK;
-
-	/* The numbers of these two are swapped in the UAPI, but not in KVM. */
-	if (id == KVM_REG_ARM_TIMER_CVAL)
-		id = KVM_REG_ARM_TIMER_CNT;
-	else if (id == KVM_REG_ARM_TIMER_CNT)
-		id = KVM_REG_ARM_TIMER_CVAL;
-
-	id &= ~(KVM_REG_ARCH_MASK | KVM_REG_SIZE_MASK | KVM_REG_ARM_COPROC_MASK);
-
-	switch (class) {
-	case KVM_REG_ARM_CORE:
-		return id;
-	case KVM_REG_ARM64_SVE:
-		return BIT_ULL(32) | id;
-	case KVM_REG_ARM_FW:
-		return BIT_ULL(33) | id;
-	case KVM_REG_ARM_FW_FEAT_BMAP:
-		return BIT_ULL(34) | id;
-	case KVM_REG_ARM64_SYSREG:
-		return BIT_ULL(35) | id;
-	case KVM_REG_ARM_DEMUX:
-		return BIT_ULL(36) | id;
-	default:
-		TEST_FAIL("unknown class of register: 0x%lx", (unsigned long)id);
-	}
-}
 
 static const u64 *first_leader(void)
 {
@@ -81,7 +43,7 @@ static bool usual_order(const struct kvm_reg_list *list)
 	bool first = true;
 
 	for (i = count_leaders(); i < list->n; i++) {
-		place = place_of(list->reg[i]);
+		place = usual_place(list->reg[i]);
 		if (!first && place <= last) {
 			ksft_print_msg("0x%llx is out of place at %llu\n",
 				       list->reg[i], (unsigned long long)i);
@@ -131,7 +93,7 @@ static void test_content(void)
 	kvm_vm_free(vm);
 }
 
-static const struct shape_test tests[] = {
+static const struct kind_test tests[] = {
 	{ test_content,		5 },
 };
 
@@ -141,11 +103,11 @@ int main(void)
 
 	ksft_print_header();
 	kvm = open_kvm_dev_path_or_exit();
-	ksft_set_plan(1 + results_on_all_shapes(tests, ARRAY_SIZE(tests)));
+	ksft_set_plan(1 + results_on_all_kinds(tests, ARRAY_SIZE(tests)));
 
 	ksft_test_result(kvm_check_cap(KVM_CAP_ARM_REG_LIST_ORDER) == 1,
 			 "KVM_CAP_ARM_REG_LIST_ORDER is 1\n");
-	run_on_all_shapes(kvm, tests, ARRAY_SIZE(tests));
+	run_on_all_kinds(kvm, tests, ARRAY_SIZE(tests));
 
 	close(kvm);
 	ksft_finished();

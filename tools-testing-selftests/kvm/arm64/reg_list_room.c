@@ -24,7 +24,7 @@
 
 static void skip(const char *name, const char *reason)
 {
-	ksft_test_result_skip("%s: %s: %s\n", shape->name, name, reason);
+	ksft_test_result_skip("%s: %s: %s\n", kind->name, name, reason);
 }
 
 /* The errno of a listing, or 0. */
@@ -161,7 +161,7 @@ static void init_pmu(struct kvm_vcpu *vcpu)
 {
 	int irq = PMU_PPI;
 
-	if (!(shape->features & BIT(KVM_ARM_VCPU_PMU_V3)))
+	if (!(kind->features & BIT(KVM_ARM_VCPU_PMU_V3)))
 		return;
 
 	vcpu_device_attr_set(vcpu, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ, &irq);
@@ -184,7 +184,7 @@ static void test_pending_reset(void)
 
 	vm = vm_create(2);
 	kvm_get_default_vcpu_target(vm, &init);
-	init.features[0] |= BIT(KVM_ARM_VCPU_PSCI_0_2) | shape->features;
+	init.features[0] |= BIT(KVM_ARM_VCPU_PSCI_0_2) | kind->features;
 	source = aarch64_vcpu_add(vm, 0, &init, guest_cpu_on);
 	target = aarch64_vcpu_add(vm, 1, &init, guest_cpu_on);
 	finalize_vcpu(source);
@@ -337,7 +337,7 @@ free_with:
 	kvm_vm_free(vm);
 }
 
-static const struct shape_test tests[] = {
+static const struct kind_test tests[] = {
 	{ test_room,		6 },
 	{ test_too_early,	2 },
 	{ test_pending_reset,	1 },
@@ -350,8 +350,8 @@ int main(void)
 
 	ksft_print_header();
 	kvm = open_kvm_dev_path_or_exit();
-	ksft_set_plan(results_on_all_shapes(tests, ARRAY_SIZE(tests)));
-	run_on_all_shapes(kvm, tests, ARRAY_SIZE(tests));
+	ksft_set_plan(results_on_all_kinds(tests, ARRAY_SIZE(tests)));
+	run_on_all_kinds(kvm, tests, ARRAY_SIZE(tests));
 
 	close(kvm);
 	ksft_finished();

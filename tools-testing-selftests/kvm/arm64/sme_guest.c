@@ -29,7 +29,8 @@
 
 struct job {
 	/* From the host */
-	u64 has, vl, svl, host_sve;
+	u64 has, vl, svl, cpu_sve;
+	u64 no_zen;			/* leave CPACR_EL1.ZEN alone */
 	u64 seed, rounds, steps, svcr;
 
 	/* From the guest */
@@ -66,6 +67,8 @@ static struct sme_image want, got;
 
 static __always_inline __sme_code void guest_cpacr(u64 cpacr)
 {
+	if (job.no_zen)
+		cpacr &= ~CPACR_ZEN;
 	sme_msr(REG_CPACR, cpacr);
 	isb();
 }
@@ -433,6 +436,8 @@ static noinline __sme_code void guest_expect_sve(const char *name, u64 got, u64 
 #define LDR_ZT0			"ldr zt0, [%0]"
 #define PTRUE			"ptrue p0.b"
 #define RDFFR			"rdffr p0.b"
+#define SETFFR			"setffr"
+#define WRFFR			"wrffr p0.b"
 #define RDVL			"rdvl x9, #1"
 #define RDSVL			"rdsvl x9, #1"
 #define MRS(reg)		"mrs x9, " __stringify(reg)
@@ -489,14 +494,38 @@ static __sme_code void guest_traps_disabled(void)
 	guest_exit();
 	EXPECT("PTRUE in streaming mode, ZEN off, after an exit", PTRUE, NO_TRAP);
 	EXPECT("SMSTOP", SMSTOP, NO_TRAP);
-	if (job.has & SME_HAS_SVE)
-		EXPECT("PTRUE out of streaming mode, ZEN off", PTRUE, SVE_TRAP);
+	guest_expect_trap("PTRUE out of streaming mode, ZEN off", TRAP_OF(PTRUE),
+			  job.has & SME_HAS_SVE ? SVE_TRAP : SME_TRAP(SM_DISABLED));
+	guest_cpacr(CPACR_FPEN);
+	EXPECT("PTRUE out of streaming mode, ZEN and SMEN off", PTRUE,
+	       job.has & SME_HAS_SVE ? SVE_TRAP : SME_TRAP(SME_DISABLED));
+	guest_exit();
+	EXPECT("PTRUE out of streaming mode, ZEN and SMEN off, after an exit", PTRUE,
+	       job.has & SME_HAS_SVE ? SVE_TRAP : SME_TRAP(SME_DISABLED));
 	guest_cpacr(CPACR_FPEN | CPACR_ZEN | CPACR_SMEN);
+}
+
+/*
+ * The instructions of FFR, which is SVE's and, in streaming mode, FA64's: a CPU with SME alone
+ * has none of them in any mode.  A CPU with SVE has them, and takes an SME trap where the vCPU
+ * is to have none.
+ *
+ * RDFFR with a predicate and RDFFRS are left out: QEMU, up to 11.1 at least, takes SME traps
+ * for these two, not for the three here, on a CPU without SVE.
+ */
+static noinline __sme_code void guest_expect_ffr(const char *name, u64 trap)
+{
+	guest_expect_trap(name, TRAP_OF(RDFFR), trap);
+	guest_expect_trap(name, TRAP_OF(SETFFR), trap);
+	guest_expect_trap(name, TRAP_OF(WRFFR), trap);
 }
 
 static __sme_code void guest_traps_with_sme(void)
 {
 	u64 no_fa64 = job.has & SME_HAS_FA64 ? NO_TRAP : SME_TRAP(ILL);
+	u64 ffr = job.has & SME_HAS_SVE ? NO_TRAP :
+		  job.cpu_sve ? SME_TRAP(SM_DISABLED) : UNDEFINED;
+	u64 streaming_ffr = job.cpu_sve ? no_fa64 : UNDEFINED;
 	u64 svcr;
 
 	guest_expect_value("SVCR at reset", sme_mrs(SME_REG_SVCR), 0);
@@ -506,8 +535,7 @@ static __sme_code void guest_traps_with_sme(void)
 	EXPECT("RDSVL", RDSVL, NO_TRAP);
 	EXPECT_SVE("PTRUE out of streaming mode", PTRUE, SM_DISABLED);
 	EXPECT_SVE("RDVL out of streaming mode", RDVL, SM_DISABLED);
-	if (job.host_sve)
-		EXPECT_SVE("RDFFR out of streaming mode", RDFFR, SM_DISABLED);
+	guest_expect_ffr("FFR out of streaming mode", ffr);
 	EXPECT("NEON ADD out of streaming mode", NEON_ADD, NO_TRAP);
 	EXPECT("LDR ZA, ZA off", LDR_ZA, SME_TRAP(ZA_DISABLED));
 	EXPECT("ZERO ZA, ZA off", ZERO_ZA, SME_TRAP(ZA_DISABLED));
@@ -519,9 +547,7 @@ static __sme_code void guest_traps_with_sme(void)
 	guest_exit();
 	EXPECT("PTRUE in streaming mode, after an exit", PTRUE, NO_TRAP);
 	guest_expect_value("RDVL in streaming mode", sme_rdvl(), job.svl);
-	/* QEMU, up to 11.1 at least, has FFR in a CPU without SVE. */
-	if (job.host_sve)
-		EXPECT("RDFFR in streaming mode", RDFFR, no_fa64);
+	guest_expect_ffr("FFR in streaming mode", streaming_ffr);
 	EXPECT("NEON ADD in streaming mode", NEON_ADD, no_fa64);
 	guest_exit();
 	EXPECT("NEON ADD in streaming mode, after an exit", NEON_ADD, no_fa64);
@@ -537,7 +563,7 @@ static __sme_code void guest_traps_with_sme(void)
 	if (job.has & SME_HAS_FA64) {
 		guest_smcr(0xf);
 		EXPECT("NEON ADD in streaming mode, FA64 off", NEON_ADD, SME_TRAP(ILL));
-		EXPECT("RDFFR in streaming mode, FA64 off", RDFFR, SME_TRAP(ILL));
+		guest_expect_ffr("FFR in streaming mode, FA64 off", SME_TRAP(ILL));
 	}
 
 	/* Nothing but what the vCPU has can be turned on. */
@@ -650,7 +676,7 @@ struct guest {
 	unsigned int exits;
 };
 
-struct shape {
+struct kind {
 	unsigned int features;
 	bool no_sme2, no_fa64;
 	u64 sve_vqs, sme_vqs;	/* 0: all that the host has */
@@ -671,29 +697,40 @@ static u64 vcpu_has(struct kvm_vcpu *vcpu, unsigned int features)
 	return has;
 }
 
-static struct guest guest_new(const struct shape *shape, void *code)
+/* Whether the CPU has SVE, be it that the kernel was told not to use it. */
+static bool cpu_has_sve(void)
+{
+	char cmdline[4096] = {};
+	FILE *file = fopen("/proc/cmdline", "r");
+
+	TEST_ASSERT(file && fgets(cmdline, sizeof(cmdline), file), "/proc/cmdline");
+	fclose(file);
+	return kvm_has_cap(KVM_CAP_ARM_SVE) || strstr(cmdline, "arm64.nosve");
+}
+
+static struct guest guest_new(const struct kind *kind, void *code)
 {
 	struct kvm_vm *vm = vm_create(1);
-	struct kvm_vcpu_init init = sme_init_for(vm, shape->features);
+	struct kvm_vcpu_init init = sme_init_for(vm, kind->features);
 	struct guest g = { .vm = vm };
 	int err;
 
 	g.vcpu = aarch64_vcpu_add(vm, 0, &init, code);
-	if (shape->sve_vqs && shape->features & SME_SHAPE_SVE) {
-		err = sme_set_vqs(g.vcpu, KVM_REG_ARM64_SVE_VLS, shape->sve_vqs);
-		TEST_ASSERT(!err, "SVE_VLS = %#lx: errno %d", shape->sve_vqs, err);
+	if (kind->sve_vqs && kind->features & SME_KIND_SVE) {
+		err = sme_set_vqs(g.vcpu, KVM_REG_ARM64_SVE_VLS, kind->sve_vqs);
+		TEST_ASSERT(!err, "SVE_VLS = %#lx: errno %d", kind->sve_vqs, err);
 	}
-	if (shape->sme_vqs && shape->features & SME_SHAPE_SME) {
-		err = sme_set_vqs(g.vcpu, KVM_REG_ARM64_SME_VLS, shape->sme_vqs);
-		TEST_ASSERT(!err, "SME_VLS = %#lx: errno %d", shape->sme_vqs, err);
+	if (kind->sme_vqs && kind->features & SME_KIND_SME) {
+		err = sme_set_vqs(g.vcpu, KVM_REG_ARM64_SME_VLS, kind->sme_vqs);
+		TEST_ASSERT(!err, "SME_VLS = %#lx: errno %d", kind->sme_vqs, err);
 	}
-	if (shape->features) {
+	if (kind->features) {
 		err = sme_finalize(g.vcpu);
 		TEST_ASSERT(!err, "finalize: errno %d", err);
 	}
-	if (shape->no_sme2)
+	if (kind->no_sme2)
 		sme_set_field(g.vcpu, SME_ID(ID_AA64PFR1_EL1), ID_AA64PFR1_EL1_SME_MASK, 1);
-	if (shape->no_fa64)
+	if (kind->no_fa64)
 		sme_set_field(g.vcpu, SME_ID(ID_AA64SMFR0_EL1), ID_AA64SMFR0_EL1_FA64_MASK, 0);
 
 	vm_init_descriptor_tables(vm);
@@ -704,12 +741,14 @@ static struct guest guest_new(const struct shape *shape, void *code)
 	vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, ESR_ELx_EC_SME, guest_trap);
 
 	g.job = addr_gva2hva(vm, (gva_t)&job);
-	g.job->has = vcpu_has(g.vcpu, shape->features);
-	if (shape->features & SME_SHAPE_SVE)
+	g.job->has = vcpu_has(g.vcpu, kind->features);
+	if (kind->features & SME_KIND_SVE)
 		g.job->vl = sme_max_vl(sme_get_vqs(g.vcpu, KVM_REG_ARM64_SVE_VLS));
-	if (shape->features & SME_SHAPE_SME)
+	if (kind->features & SME_KIND_SME)
 		g.job->svl = sme_max_vl(sme_get_vqs(g.vcpu, KVM_REG_ARM64_SME_VLS));
-	g.job->host_sve = kvm_has_cap(KVM_CAP_ARM_SVE);
+	g.job->cpu_sve = cpu_has_sve();
+	/* As a guest does that has SME alone: ZEN is RES0 for it. */
+	g.job->no_zen = (g.job->has & (SME_HAS_SVE | SME_HAS_SME)) == SME_HAS_SME;
 	g.job->svcr = ANY_SVCR;
 	g.job->seed = sme_next_random(&sme_seed) >> 8;
 	g.job->rounds = 1;
@@ -789,9 +828,9 @@ static void move_to_cpu(unsigned int n)
  * Traps, lengths, identification
  */
 
-static void check_traps(const struct shape *shape, const char *what)
+static void check_traps(const struct kind *kind, const char *what)
 {
-	struct guest g = guest_new(shape, guest_traps);
+	struct guest g = guest_new(kind, guest_traps);
 	u64 sve, sme, user, i;
 
 	while (guest_run(&g))
@@ -810,7 +849,7 @@ static void check_traps(const struct shape *shape, const char *what)
 	SME_CHECK(g.job->smfr0 == user,
 		  "%s: ID_AA64SMFR0_EL1 is %#lx to the guest, %#lx to its VMM", what, g.job->smfr0,
 		  user);
-	if (shape->features & SME_SHAPE_SME) {
+	if (kind->features & SME_KIND_SME) {
 		user = vcpu_get_reg(g.vcpu, SME_ID(SMIDR_EL1));
 		SME_CHECK(g.job->smidr == user && !(user & SMIDR_EL1_SMPS_MASK),
 			  "%s: SMIDR_EL1 is %#lx to the guest, %#lx to its VMM", what,
@@ -819,14 +858,14 @@ static void check_traps(const struct shape *shape, const char *what)
 		SME_CHECK(g.job->tpidr2 == user, "%s: TPIDR2_EL0 is %#lx to its VMM", what, user);
 	}
 
-	sve = shape->sve_vqs ?: sve_vqs;
-	sme = shape->sme_vqs ?: sme_vqs;
+	sve = kind->sve_vqs ?: sve_vqs;
+	sme = kind->sme_vqs ?: sme_vqs;
 	for (i = 0; i < 16; i++) {
-		if (shape->features & SME_SHAPE_SVE)
+		if (kind->features & SME_KIND_SVE)
 			SME_CHECK(g.job->rdvl[i] == sme_vl_for_len(sve, i),
 				  "%s: RDVL is %lu for LEN %lu of %#lx", what, g.job->rdvl[i], i,
 				  sve);
-		if (shape->features & SME_SHAPE_SME)
+		if (kind->features & SME_KIND_SME)
 			SME_CHECK(g.job->rdsvl[i] == sme_vl_for_len(sme, i) &&
 				  g.job->rdsvl[i] == g.job->streaming_rdvl[i],
 				  "%s: RDSVL is %lu, RDVL %lu for LEN %lu of %#lx", what,
@@ -838,23 +877,23 @@ static void check_traps(const struct shape *shape, const char *what)
 static void test_traps(unsigned int features)
 {
 	unsigned int n_sve = __builtin_popcountl(sve_vqs), n_sme = __builtin_popcountl(sme_vqs);
-	struct shape shape = { features };
+	struct kind kind = { features };
 	unsigned int i;
 
-	check_traps(&(struct shape){ features }, "whole");
-	if (features & SME_SHAPE_SVE)
-		check_traps(&(struct shape){ features, .sve_vqs = sme_first_vqs(sve_vqs, 1) },
+	check_traps(&(struct kind){ features }, "whole");
+	if (features & SME_KIND_SVE)
+		check_traps(&(struct kind){ features, .sve_vqs = sme_first_vqs(sve_vqs, 1) },
 			    "short SVE");
-	if (!(features & SME_SHAPE_SME))
+	if (!(features & SME_KIND_SME))
 		return;
 
-	check_traps(&(struct shape){ features, .no_fa64 = true }, "without FA64");
-	check_traps(&(struct shape){ features, .no_sme2 = true }, "without SME2");
+	check_traps(&(struct kind){ features, .no_fa64 = true }, "without FA64");
+	check_traps(&(struct kind){ features, .no_sme2 = true }, "without SME2");
 	for (i = 1; i < n_sme; i++) {
-		shape.no_fa64 = i & 1;
-		shape.sve_vqs = sme_first_vqs(sve_vqs, n_sve > i ? n_sve - i + 1 : 1);
-		shape.sme_vqs = sme_first_vqs(sme_vqs, i);
-		check_traps(&shape, "short SME");
+		kind.no_fa64 = i & 1;
+		kind.sve_vqs = sme_first_vqs(sve_vqs, n_sve > i ? n_sve - i + 1 : 1);
+		kind.sme_vqs = sme_first_vqs(sme_vqs, i);
+		check_traps(&kind, "short SME");
 	}
 }
 
@@ -1060,8 +1099,8 @@ static void set_exits(struct guest *g, unsigned int steps, unsigned int exits)
 static void test_product(unsigned int features)
 {
 	struct mover movers[2] = {
-		{ guest_new(&(struct shape){ features }, guest_product), .every = 1 },
-		{ guest_new(&(struct shape){ features, .sme_vqs = sme_first_vqs(sme_vqs, 3) },
+		{ guest_new(&(struct kind){ features }, guest_product), .every = 1 },
+		{ guest_new(&(struct kind){ features, .sme_vqs = sme_first_vqs(sme_vqs, 3) },
 			    guest_product), .every = 3 },
 	};
 
@@ -1077,21 +1116,21 @@ static void test_product(unsigned int features)
 /* All modes, in vCPUs with and without SME, FA64 and SME2 beside each other on one CPU. */
 static void test_neighbours(unsigned int unused)
 {
-	const struct shape shapes[] = {
+	const struct kind kinds[] = {
 		{ 0 },
-		{ SME_SHAPE_SVE },
-		{ SME_SHAPE_SME, .sme_vqs = sme_first_vqs(sme_vqs, 2) },
-		{ SME_SHAPE_SVE | SME_SHAPE_SME, .no_fa64 = true },
-		{ SME_SHAPE_SVE | SME_SHAPE_SME, .no_sme2 = true,
+		{ SME_KIND_SVE },
+		{ SME_KIND_SME, .sme_vqs = sme_first_vqs(sme_vqs, 2) },
+		{ SME_KIND_SVE | SME_KIND_SME, .no_fa64 = true },
+		{ SME_KIND_SVE | SME_KIND_SME, .no_sme2 = true,
 		  .sve_vqs = sme_first_vqs(sve_vqs, 3) },
 	};
-	struct mover movers[ARRAY_SIZE(shapes)];
+	struct mover movers[ARRAY_SIZE(kinds)];
 	unsigned int i, n = 0;
 
-	for (i = 0; i < ARRAY_SIZE(shapes); i++) {
-		if (!sme_host_can(shapes[i].features))
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (!sme_host_can(kinds[i].features))
 			continue;
-		movers[n] = (struct mover){ guest_new(&shapes[i], guest_hold), .stay = true };
+		movers[n] = (struct mover){ guest_new(&kinds[i], guest_hold), .stay = true };
 		set_exits(&movers[n++].g, 5, nr_exits / 4);
 	}
 
@@ -1191,13 +1230,13 @@ static void run_migrating(struct guest *g, unsigned int features, unsigned int e
 
 static void test_migrate_product(unsigned int features)
 {
-	const struct shape reduced = {
+	const struct kind reduced = {
 		features, .no_fa64 = true, .no_sme2 = true,
 		.sve_vqs = sme_first_vqs(sve_vqs, 1), .sme_vqs = sme_first_vqs(sme_vqs, 2),
 	};
 	struct guest g;
 
-	g = guest_new(&(struct shape){ features }, guest_product);
+	g = guest_new(&(struct kind){ features }, guest_product);
 	set_exits(&g, 12, 24);
 	run_migrating(&g, features, 5);
 
@@ -1208,7 +1247,7 @@ static void test_migrate_product(unsigned int features)
 
 static void test_migrate_modes(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_hold);
+	struct guest g = guest_new(&(struct kind){ features }, guest_hold);
 
 	/* A new mode every other exit */
 	g.job->steps = 2;
@@ -1216,7 +1255,7 @@ static void test_migrate_modes(unsigned int features)
 	run_migrating(&g, features, 1);
 
 	/* SVE shorter than SME, where there are such lengths */
-	g = guest_new(&(struct shape){ features, .sve_vqs = sme_first_vqs(sve_vqs, 1) },
+	g = guest_new(&(struct kind){ features, .sve_vqs = sme_first_vqs(sve_vqs, 1) },
 		      guest_hold);
 	g.job->steps = 2;
 	g.job->rounds = 4;
@@ -1230,28 +1269,61 @@ static void test_migrate_modes(unsigned int features)
 
 typedef void (*view_fn)(struct guest *g, u64 id, void *value, unsigned int bytes);
 
-static void view_regs(struct guest *g, struct sme_image *image, view_fn fn)
+/* The registers of an image: each its id, its value there, and how many bytes that has. */
+struct view {
+	unsigned int count;
+	struct {
+		u64 id;
+		void *value;
+		unsigned int bytes;
+	} reg[SME_NR_Z + SME_NR_P + SME_MAX_VL + 6];
+};
+
+static void view_add(struct view *view, u64 id, void *value, unsigned int bytes)
 {
-	u64 has = g->job->has;
+	TEST_ASSERT(view->count < ARRAY_SIZE(view->reg), "more registers than there can be");
+	view->reg[view->count].id = id;
+	view->reg[view->count].value = value;
+	view->reg[view->count++].bytes = bytes;
+}
+
+static void view_of_image(struct view *view, struct sme_image *image, u64 has)
+{
 	unsigned int i;
 
+	view->count = 0;
 	for (i = 0; i < SME_NR_Z; i++)
-		fn(g, sme_image_has_z(image, has) ? KVM_REG_ARM64_SVE_ZREG(i, 0) : SME_V_ID(i),
-		   image->z + i * image->vl, image->vl);
+		view_add(view, sme_image_has_z(image, has) ? KVM_REG_ARM64_SVE_ZREG(i, 0) :
+			 SME_V_ID(i), image->z + i * image->vl, image->vl);
 	for (i = 0; i < SME_NR_P && sme_image_has_z(image, has); i++)
-		fn(g, KVM_REG_ARM64_SVE_PREG(i, 0), image->p + i * image->vl / 8, image->vl / 8);
+		view_add(view, KVM_REG_ARM64_SVE_PREG(i, 0), image->p + i * image->vl / 8,
+			 image->vl / 8);
 	if (sme_image_has_ffr(image, has))
-		fn(g, KVM_REG_ARM64_SVE_FFR(0), image->ffr, image->vl / 8);
+		view_add(view, KVM_REG_ARM64_SVE_FFR(0), image->ffr, image->vl / 8);
 	for (i = 0; i < image->svl && image->svcr & SME_ZA; i++)
-		fn(g, KVM_REG_ARM64_SME_ZAHREG(i, 0), image->za + i * image->svl, image->svl);
+		view_add(view, KVM_REG_ARM64_SME_ZAHREG(i, 0), image->za + i * image->svl,
+			 image->svl);
 	if (image->svcr & SME_ZA && has & SME_HAS_SME2)
-		fn(g, KVM_REG_ARM64_SME_ZT0, image->zt0, SME_ZT0_BYTES);
-	fn(g, SME_FPSR_ID, &image->fpsr, sizeof(u32));
-	fn(g, SME_FPCR_ID, &image->fpcr, sizeof(u32));
+		view_add(view, KVM_REG_ARM64_SME_ZTREG(0), image->zt0, SME_ZT0_BYTES);
+	view_add(view, SME_FPSR_ID, &image->fpsr, sizeof(u32));
+	view_add(view, SME_FPCR_ID, &image->fpcr, sizeof(u32));
 	if (has & SME_HAS_FPMR)
-		fn(g, SME_ID(FPMR), &image->fpmr, sizeof(u64));
+		view_add(view, SME_ID(FPMR), &image->fpmr, sizeof(u64));
 	if (has & SME_HAS_SME)
-		fn(g, SME_ID(TPIDR2_EL0), &image->tpidr2, sizeof(u64));
+		view_add(view, SME_ID(TPIDR2_EL0), &image->tpidr2, sizeof(u64));
+}
+
+/* Calls a function for all of them, each time in another order. */
+static void view_regs(struct guest *g, struct sme_image *image, view_fn fn)
+{
+	static struct view view;
+	static unsigned int nth[ARRAY_SIZE(view.reg)];
+	unsigned int i;
+
+	view_of_image(&view, image, g->job->has);
+	sme_arrange(nth, view.count);
+	for (i = 0; i < view.count; i++)
+		fn(g, view.reg[nth[i]].id, view.reg[nth[i]].value, view.reg[nth[i]].bytes);
 }
 
 static void view_check(struct guest *g, u64 id, void *value, unsigned int bytes)
@@ -1295,9 +1367,9 @@ static void view_change_svcr(struct guest *g, struct sme_image *image, u64 svcr)
 	}
 }
 
-static void check_views(const struct shape *shape)
+static void check_views(const struct kind *kind)
 {
-	struct guest g = guest_new(shape, guest_hold);
+	struct guest g = guest_new(kind, guest_hold);
 	struct sme_image *image = guest_va(&g, &want);
 	u64 svcr, now;
 
@@ -1329,12 +1401,12 @@ static void check_views(const struct shape *shape)
 
 static void test_views(unsigned int features)
 {
-	const struct shape reduced = {
-		features, .no_fa64 = features & SME_SHAPE_SME,
+	const struct kind reduced = {
+		features, .no_fa64 = features & SME_KIND_SME,
 		.sve_vqs = sme_first_vqs(sve_vqs, 3), .sme_vqs = sme_first_vqs(sme_vqs, 1),
 	};
 
-	check_views(&(struct shape){ features });
+	check_views(&(struct kind){ features });
 	if (features)
 		check_views(&reduced);
 }
@@ -1376,21 +1448,21 @@ static void check_blank(const struct sme_image *image, u64 has, u64 fpsr, const 
 	SME_CHECK(!image_has_secret(image), "%s: the other guest's secret", when);
 }
 
-static void check_isolation(const struct shape *shape, u64 secret_svcr)
+static void check_isolation(const struct kind *kind, u64 secret_svcr)
 {
-	const struct shape most = {
-		(kvm_has_cap(KVM_CAP_ARM_SVE) ? SME_SHAPE_SVE : 0) |
-		(kvm_has_cap(KVM_CAP_ARM_SME) ? SME_SHAPE_SME : 0)
+	const struct kind most = {
+		(kvm_has_cap(KVM_CAP_ARM_SVE) ? SME_KIND_SVE : 0) |
+		(kvm_has_cap(KVM_CAP_ARM_SME) ? SME_KIND_SME : 0)
 	};
 	struct guest a = guest_new(&most, guest_secret);
-	struct guest b = guest_new(shape, guest_look);
+	struct guest b = guest_new(kind, guest_look);
 	struct sme_image *seen = guest_va(&b, &got);
 	static const char * const when[] = {
 		"at reset", "in streaming mode", "with ZA", "with both",
 	};
 	unsigned int i;
 
-	a.job->svcr = most.features & SME_SHAPE_SME ? secret_svcr : 0;
+	a.job->svcr = most.features & SME_KIND_SME ? secret_svcr : 0;
 	for (i = 0; i < 4; i++) {
 		TEST_ASSERT(guest_run(&a), "the guest with the secret ended");
 		if (!guest_run(&b))
@@ -1400,7 +1472,7 @@ static void check_isolation(const struct shape *shape, u64 secret_svcr)
 		check_blank(seen, b.job->has, i ? SME_FPSR_RESET : 0, when[i]);
 	}
 
-	if (shape->features & SME_SHAPE_SME) {
+	if (kind->features & SME_KIND_SME) {
 		TEST_ASSERT(guest_run(&a) && guest_run(&b), "a guest ended");
 		memset(seen, 0, sizeof(*seen));
 		TEST_ASSERT(guest_run(&a) && guest_run(&b), "a guest ended");
@@ -1415,15 +1487,15 @@ static void check_isolation(const struct shape *shape, u64 secret_svcr)
 
 static void test_isolation(unsigned int features)
 {
-	const struct shape reduced = {
+	const struct kind reduced = {
 		features, .no_fa64 = true, .no_sme2 = true, .sme_vqs = sme_first_vqs(sme_vqs, 1),
 	};
 
 	/* On one CPU, so that they use the same registers */
 	move_to_cpu(0);
-	check_isolation(&(struct shape){ features }, SME_SM | SME_ZA);
-	check_isolation(&(struct shape){ features }, 0);
-	if (features & SME_SHAPE_SME)
+	check_isolation(&(struct kind){ features }, SME_SM | SME_ZA);
+	check_isolation(&(struct kind){ features }, 0);
+	if (features & SME_KIND_SME)
 		check_isolation(&reduced, SME_SM | SME_ZA);
 }
 
@@ -1446,7 +1518,7 @@ static void *host_look_thread(void *arg)
 
 static void test_host_isolation(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_secret);
+	struct guest g = guest_new(&(struct kind){ features }, guest_secret);
 	struct host *h = host_new(SME_MAX_VQ);
 	pthread_t thread;
 	unsigned int i;
@@ -1494,7 +1566,7 @@ static noinline __sme_code long host_kvm_run(struct host *h, int fd, u64 svcr, u
 
 static void test_host_state(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features,
+	struct guest g = guest_new(&(struct kind){ features,
 						    .sme_vqs = sme_first_vqs(sme_vqs, 2) },
 				   guest_hold);
 	unsigned int i, n = __builtin_popcountl(sme_vqs);
@@ -1627,7 +1699,7 @@ static noinline __sme_code long host_run_signalled(struct host *h, int fd)
 
 static void test_signals(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_spin);
+	struct guest g = guest_new(&(struct kind){ features }, guest_spin);
 	struct sigaction action = { .sa_sigaction = signal_handler, .sa_flags = SA_SIGINFO };
 	struct killer killer = { .victim = pthread_self() };
 	struct host *h = host_new(2);
@@ -1760,7 +1832,7 @@ static noinline __sme_code long host_run_watched(struct host *h, int fd, struct 
 
 static void test_ptrace(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_spin);
+	struct guest g = guest_new(&(struct kind){ features }, guest_spin);
 	struct host *h = host_new(2);
 	struct watch *w;
 	pid_t vmm = getpid(), pid;
@@ -1826,7 +1898,7 @@ static void *turn_thread(void *arg)
 
 static void test_turns(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_hold);
+	struct guest g = guest_new(&(struct kind){ features }, guest_hold);
 	pthread_t threads[2];
 	struct turn turns[2];
 	bool done = false;
@@ -1850,7 +1922,7 @@ static void test_turns(unsigned int features)
 /* Two vCPUs of one VM, with different lengths, in turn on one CPU */
 static void test_two_lengths(unsigned int features)
 {
-	struct guest g = guest_new(&(struct shape){ features }, guest_hold);
+	struct guest g = guest_new(&(struct kind){ features }, guest_hold);
 	struct kvm_vcpu_init init = sme_init_for(g.vm, features);
 	struct guest other = g;
 	u64 vqs, svl;
@@ -1921,12 +1993,12 @@ static void test_pending_reset(unsigned int features)
 	mpidr = vcpu_get_reg(target, SME_ID(MPIDR_EL1)) & 0xff00ffffffUL;
 	vcpu_args_set(g.vcpu, 1, mpidr);
 
-	if (features & SME_SHAPE_SME)
+	if (features & SME_KIND_SME)
 		sme_set_svcr(target, SME_SM | SME_ZA);
 	memset(value, 0x5a, sizeof(value));
 	if (features)
 		TEST_ASSERT(!sme_set(target, KVM_REG_ARM64_SVE_ZREG(7, 0), value), "Z7");
-	if (features & SME_SHAPE_SME)
+	if (features & SME_KIND_SME)
 		TEST_ASSERT(!sme_set(target, KVM_REG_ARM64_SME_ZAHREG(7, 0), value), "ZA7");
 
 	TEST_ASSERT(!guest_run(&g), "CPU_ON");
@@ -1942,7 +2014,7 @@ static void test_pending_reset(unsigned int features)
 			SME_CHECK(sme_is_zero(value, KVM_REG_SIZE(id)), "%#lx is not zero", id);
 	}
 	free(list);
-	if (features & SME_SHAPE_SME)
+	if (features & SME_KIND_SME)
 		SME_CHECK(!vcpu_get_reg(target, SME_ID(SVCR)), "SVCR is not reset");
 	kvm_vm_free(vm);
 }
@@ -1982,8 +2054,8 @@ static void test_hotplug(unsigned int features)
 	if (fd < 0)
 		SME_SKIP("the CPU cannot be taken offline");
 
-	a = guest_new(&(struct shape){ features }, guest_product);
-	b = guest_new(&(struct shape){ features, .sme_vqs = sme_first_vqs(sme_vqs, 2) },
+	a = guest_new(&(struct kind){ features }, guest_product);
+	b = guest_new(&(struct kind){ features, .sme_vqs = sme_first_vqs(sme_vqs, 2) },
 		      guest_hold);
 	set_exits(&a, 10, nr_exits / 4);
 	set_exits(&b, 5, nr_exits / 2);
@@ -2009,7 +2081,7 @@ static void test_hotplug(unsigned int features)
 static void test_hold(unsigned int features)
 {
 	struct mover m = {
-		guest_new(&(struct shape){ features }, guest_hold), .every = 1
+		guest_new(&(struct kind){ features }, guest_hold), .every = 1
 	};
 
 	set_exits(&m.g, 5, nr_exits / 4);
@@ -2018,16 +2090,16 @@ static void test_hold(unsigned int features)
 }
 
 static const struct sme_case tests[] = {
-	{ "traps",		SME_ANY_SHAPE,	test_traps },
-	{ "hold",		SME_ANY_SHAPE,	test_hold },
+	{ "traps",		SME_ANY_KIND,	test_traps },
+	{ "hold",		SME_ANY_KIND,	test_hold },
 	{ "product",		SME_WITH_SME,	test_product },
-	{ "neighbours",		SME_NO_SHAPE,	test_neighbours },
+	{ "neighbours",		SME_NO_KIND,	test_neighbours },
 	{ "migrate product",	SME_WITH_SME,	test_migrate_product },
-	{ "migrate modes",	SME_ANY_SHAPE,	test_migrate_modes },
-	{ "views",		SME_ANY_SHAPE,	test_views },
-	{ "isolation",		SME_ANY_SHAPE,	test_isolation },
+	{ "migrate modes",	SME_ANY_KIND,	test_migrate_modes },
+	{ "views",		SME_ANY_KIND,	test_views },
+	{ "isolation",		SME_ANY_KIND,	test_isolation },
 	{ "host isolation",	SME_WITH_SME,	test_host_isolation },
-	{ "host state",		SME_ANY_SHAPE,	test_host_state },
+	{ "host state",		SME_ANY_KIND,	test_host_state },
 	{ "signals",		SME_WITH_SME,	test_signals },
 	{ "ptrace",		SME_WITH_SME,	test_ptrace },
 	{ "turns",		SME_WITH_SME,	test_turns },

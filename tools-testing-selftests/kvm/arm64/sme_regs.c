@@ -60,15 +60,24 @@ static void model_refresh(struct model *m)
 	m->fpmr = sme_get_field(m->vcpu, SME_ID(ID_AA64PFR2_EL1), ID_AA64PFR2_EL1_FPMR_MASK);
 }
 
-static struct model model_init(unsigned int shape)
+static void model_lengths(struct model *m)
+{
+	if (m->sve)
+		m->sve_vl = sme_max_vl(sme_get_vqs(m->vcpu, KVM_REG_ARM64_SVE_VLS));
+	if (m->sme)
+		m->sme_vl = sme_max_vl(sme_get_vqs(m->vcpu, KVM_REG_ARM64_SME_VLS));
+}
+
+static struct model model_init(unsigned int kind)
 {
 	struct model m = {
-		.vcpu = sme_bare_vcpu(shape),
-		.sve = shape & SME_SHAPE_SVE,
-		.sme = shape & SME_SHAPE_SME,
+		.vcpu = sme_bare_vcpu(kind),
+		.sve = kind & SME_KIND_SVE,
+		.sme = kind & SME_KIND_SME,
 	};
 
 	model_refresh(&m);
+	model_lengths(&m);
 	return m;
 }
 
@@ -76,11 +85,7 @@ static void model_finalize(struct model *m)
 {
 	int err;
 
-	if (m->sve)
-		m->sve_vl = sme_max_vl(sme_get_vqs(m->vcpu, KVM_REG_ARM64_SVE_VLS));
-	if (m->sme)
-		m->sme_vl = sme_max_vl(sme_get_vqs(m->vcpu, KVM_REG_ARM64_SME_VLS));
-
+	model_lengths(m);
 	if (m->sve || m->sme) {
 		err = sme_finalize(m->vcpu);
 		TEST_ASSERT(!err, "finalize gives errno %d", err);
@@ -88,9 +93,9 @@ static void model_finalize(struct model *m)
 	}
 }
 
-static struct model model_new(unsigned int shape)
+static struct model model_new(unsigned int kind)
 {
-	struct model m = model_init(shape);
+	struct model m = model_init(kind);
 
 	model_finalize(&m);
 	return m;
@@ -141,9 +146,8 @@ static struct want want_vector(const struct model *m, const struct reg *reg, boo
 		exists = has_sm(m) ? m->fa64 : m->sve;
 		break;
 	case REG_ZA:
-		/* Beyond the last row: not a register of this vCPU, or no register. */
-		if (m->sme && m->finalized && reg->n >= m->sme_vl)
-			return WANT(ENOENT, EINVAL);
+		if (m->sme && reg->n >= m->sme_vl)
+			return WANT(EINVAL);
 		exists = m->sme;
 		break;
 	case REG_ZT0:
@@ -156,10 +160,10 @@ static struct want want_vector(const struct model *m, const struct reg *reg, boo
 
 	if (!exists)
 		return WANT(ENOENT);
-	if (!m->finalized)
-		return WANT(EPERM);
 	if ((reg->class == REG_ZA || reg->class == REG_ZT0) && !has_za(m))
 		return WANT(EBUSY);
+	if (!m->finalized)
+		return WANT(EPERM);
 	return WANT(fault ? EFAULT : 0);
 }
 
@@ -183,8 +187,7 @@ static struct want want_access(const struct model *m, const struct reg *reg, boo
 		exists = reg->class == REG_SVE_VLS ? m->sve : m->sme;
 		if (!exists)
 			return WANT(ENOENT);
-		if (set && m->finalized)
-			return WANT(EPERM);
+		/* Also after finalize: what is written is what is there. */
 		return WANT(fault ? EFAULT : 0);
 	case REG_SVCR:
 	case REG_SME_SYSREG:
@@ -196,9 +199,6 @@ static struct want want_access(const struct model *m, const struct reg *reg, boo
 			return WANT(ENOENT);
 		return WANT(fault ? EFAULT : 0);
 	case REG_BAD_VECTOR:
-		/* Where the vCPU has no such vectors at all, either reason is true. */
-		if ((reg->id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SVE ? !m->sve : !m->sme)
-			return WANT(EINVAL, ENOENT);
 		return WANT(EINVAL);
 	case REG_BAD_SLICE:
 		return WANT(ENOENT);
@@ -253,7 +253,7 @@ static void check_accesses(const struct model *m, const struct reg *reg)
 #define SVE_BAD(size, low)	(KVM_REG_ARM64 | KVM_REG_ARM64_SVE | KVM_REG_SIZE_ ## size | (low))
 #define SME_BAD(size, low)	(KVM_REG_ARM64 | KVM_REG_ARM64_SME | KVM_REG_SIZE_ ## size | (low))
 
-/* All rows of the table of errors, and the first and last of each kind of register. */
+/* All rows of the table of errors, and the first and last of each class of register. */
 static const struct reg error_regs[] = {
 	{ KVM_REG_ARM64_SVE_ZREG(0, 0),	  REG_Z,   0,	"Z" },
 	{ KVM_REG_ARM64_SVE_ZREG(31, 0),  REG_Z,   31,	"Z" },
@@ -262,7 +262,7 @@ static const struct reg error_regs[] = {
 	{ KVM_REG_ARM64_SVE_FFR(0),	  REG_FFR, 0,	"FFR" },
 	{ KVM_REG_ARM64_SME_ZAHREG(0, 0), REG_ZA,  0,	"ZA" },
 	{ KVM_REG_ARM64_SME_ZAHREG(15, 0), REG_ZA, 15,	"ZA" },
-	{ KVM_REG_ARM64_SME_ZT0,	  REG_ZT0, 0,	"ZT" },
+	{ KVM_REG_ARM64_SME_ZTREG(0),	  REG_ZT0, 0,	"ZT" },
 	{ KVM_REG_ARM64_SVE_VLS,	  REG_SVE_VLS, 0, "SVE_VLS" },
 	{ KVM_REG_ARM64_SME_VLS,	  REG_SME_VLS, 0, "SME_VLS" },
 	{ SME_V_ID(0),			  REG_V,   0,	"V" },
@@ -309,6 +309,8 @@ static const struct reg error_regs[] = {
 	{ SVE_BAD(U256, 0x620),		  REG_BAD_VECTOR, 0, "unknown" },
 	{ SVE_BAD(U512, 0xfffe),	  REG_BAD_VECTOR, 0, "unknown" },
 	{ SME_BAD(U2048, 256 << 5),	  REG_BAD_VECTOR, 0, "ZA row 256" },
+	{ SME_BAD(U512, 0x601),		  REG_BAD_VECTOR, 0, "ZT0 slice" },
+	{ SME_BAD(U512, 0x61f),		  REG_BAD_VECTOR, 0, "ZT0 slice" },
 	{ SME_BAD(U512, 0x620),		  REG_BAD_VECTOR, 0, "ZT1" },
 	{ SME_BAD(U512, 0xffff),	  REG_BAD_VECTOR, 0, "unknown" },
 	{ ARM64_SYS_REG(3, 3, 4, 2, 7),	  REG_BAD_SYSREG, 0, "unknown" },
@@ -373,9 +375,9 @@ static bool model_lower(struct model *m, bool sme2, bool fa64)
 			 model_name(m));
 }
 
-static void test_errors(unsigned int shape)
+static void test_errors(unsigned int kind)
 {
-	struct model m = model_init(shape);
+	struct model m = model_init(kind);
 
 	check_all_errors(&m);
 	model_set_svcr(&m, 0);
@@ -391,7 +393,7 @@ static void test_errors(unsigned int shape)
 	/* The smallest set of rows, and so the most rows that there are not */
 	if (m.sme && sme_max_vl(sme_vqs) != sme_max_vl(sme_first_vqs(sme_vqs, 1))) {
 		model_free(&m);
-		m = model_init(shape);
+		m = model_init(kind);
 		sme_set_vqs(m.vcpu, KVM_REG_ARM64_SME_VLS, sme_first_vqs(sme_vqs, 1));
 		model_finalize(&m);
 		check_all_errors(&m);
@@ -399,8 +401,81 @@ static void test_errors(unsigned int shape)
 	model_free(&m);
 }
 
+/* All ids of the sizes that registers have, and one in 61 of the others; else one in 257 of all. */
+static bool every_id;
+
+/* What an id of one of the two classes is, by its size and its low bits. */
+static struct reg reg_of(u64 id)
+{
+	const bool sme = (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SME;
+	const unsigned int low = id & 0xffff, number = low >> 5;
+	const u64 size = id & KVM_REG_SIZE_MASK;
+	struct reg reg = { id, REG_BAD_VECTOR, low, "id " };
+
+	if (size == KVM_REG_SIZE_U512 && low == (sme ? 0xfffe : 0xffff))
+		reg.class = sme ? REG_SME_VLS : REG_SVE_VLS;
+	else if (size == KVM_REG_SIZE_U512 && sme && low == 0x600)
+		reg.class = REG_ZT0;
+	else if (size == KVM_REG_SIZE_U2048 && number < (sme ? KVM_ARM64_SME_MAX_ZAHREG : SME_NR_Z))
+		reg = (struct reg){ id, sme ? REG_ZA : REG_Z, number, sme ? "ZA" : "Z" };
+	else if (size == KVM_REG_SIZE_U256 && !sme && number >= SME_NR_Z &&
+		 number <= SME_NR_Z + SME_NR_P)
+		reg = (struct reg){ id, number == SME_NR_Z + SME_NR_P ? REG_FFR : REG_P,
+				    number - SME_NR_Z, "P" };
+
+	/* Z, P, FFR and ZA have one slice. */
+	if (reg.class >= REG_Z && reg.class <= REG_ZA && low & 0x1f)
+		reg.class = REG_BAD_SLICE;
+	return reg;
+}
+
+/* P and FFR, *_VLS and ZT0, Z and ZA */
+static bool has_registers(u64 ids)
+{
+	return KVM_REG_SIZE(ids) == 32 || KVM_REG_SIZE(ids) == 64 || KVM_REG_SIZE(ids) == 256;
+}
+
+static void check_every_id(const struct model *m)
+{
+	static const u64 classes[] = { KVM_REG_ARM64_SVE, KVM_REG_ARM64_SME };
+	unsigned int class, low, step;
+	u8 value[SME_REG_BYTES];
+	struct reg reg;
+	u64 size;
+
+	for (class = 0; class < ARRAY_SIZE(classes); class++) {
+		for (size = 0; size < 16; size++) {
+			const u64 ids = KVM_REG_ARM64 | size << KVM_REG_SIZE_SHIFT | classes[class];
+			/* Primes, so that each place of a slice and each number come by. */
+			step = !every_id ? 257 : has_registers(ids) ? 1 : 61;
+			for (low = 0; low <= 0xffff; low += step) {
+				reg = reg_of(ids | low);
+				check_access(m, &reg, false, false, value);
+			}
+		}
+	}
+}
+
+static void test_every_id(unsigned int kind)
+{
+	struct model m = model_init(kind);
+	unsigned int svcr;
+
+	for (svcr = 0; svcr < model_nr_svcr(&m); svcr++) {
+		model_set_svcr(&m, svcr);
+		check_every_id(&m);
+	}
+	model_set_svcr(&m, 0);
+	model_finalize(&m);
+	for (svcr = 0; svcr < model_nr_svcr(&m); svcr++) {
+		model_set_svcr(&m, svcr);
+		check_every_id(&m);
+	}
+	model_free(&m);
+}
+
 /* Before KVM_ARM_VCPU_INIT there is nothing. */
-static void test_uninit(unsigned int shape)
+static void test_uninit(unsigned int kind)
 {
 	struct kvm_vm *vm = vm_create_barebones();
 	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm, 0);
@@ -426,11 +501,11 @@ static void test_uninit(unsigned int shape)
 }
 
 /* The capability and KVM_ARM_VCPU_INIT agree. */
-static void test_capability(unsigned int shape)
+static void test_capability(unsigned int kind)
 {
 	struct kvm_vm *vm = vm_create_barebones();
 	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm, 0);
-	struct kvm_vcpu_init init = sme_init_for(vm, SME_SHAPE_SME);
+	struct kvm_vcpu_init init = sme_init_for(vm, SME_KIND_SME);
 	int cap = vm_check_cap(vm, KVM_CAP_ARM_SME);
 	int err;
 
@@ -519,23 +594,28 @@ static void check_unfinished(struct kvm_vcpu *vcpu)
 	SME_CHECK(err == EPERM, "KVM_RUN before finalize: errno %d", err);
 }
 
-static void check_finalize(unsigned int shape, u64 sve, u64 sme)
+static void check_finalize(unsigned int kind, u64 sve, u64 sme)
 {
-	struct kvm_vcpu *vcpu = sme_bare_vcpu_final(shape, sve, sme);
+	struct kvm_vcpu *vcpu = sme_bare_vcpu_final(kind, sve, sme);
 	struct kvm_reg_list list = { .n = 0 };
 	int err;
 
-	if (shape & SME_SHAPE_SVE) {
+	if (kind & SME_KIND_SVE) {
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SVE_VLS) == (sve ?: sve_vqs),
 			  "SVE_VLS changes at finalize");
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SVE_VLS, sve ?: sve_vqs);
-		SME_CHECK(err == EPERM, "SVE_VLS after finalize: errno %d", err);
+		SME_CHECK(!err, "SVE_VLS after finalize: errno %d", err);
 	}
-	if (shape & SME_SHAPE_SME) {
+	if (kind & SME_KIND_SME) {
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS) == (sme ?: sme_vqs),
 			  "SME_VLS changes at finalize");
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, sme ?: sme_vqs);
-		SME_CHECK(err == EPERM, "SME_VLS after finalize: errno %d", err);
+		SME_CHECK(!err, "SME_VLS after finalize: errno %d", err);
+		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, (sme ?: sme_vqs) | BIT(16));
+		SME_CHECK(err == EPERM, "a larger SME_VLS after finalize: errno %d", err);
+		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, (sme ?: sme_vqs) & 1);
+		SME_CHECK((sme ?: sme_vqs) == 1 ? !err : err == EPERM,
+			  "a smaller SME_VLS after finalize: errno %d", err);
 		err = sme_set_vqs(vcpu, KVM_REG_ARM64_SME_VLS, 0);
 		SME_CHECK(err == EPERM, "an empty SME_VLS after finalize: errno %d", err);
 	}
@@ -547,12 +627,12 @@ static void check_finalize(unsigned int shape, u64 sve, u64 sme)
 	kvm_vm_free(vcpu->vm);
 }
 
-static void test_vls(unsigned int shape)
+static void test_vls(unsigned int kind)
 {
-	struct kvm_vcpu *vcpu = sme_bare_vcpu(shape);
+	struct kvm_vcpu *vcpu = sme_bare_vcpu(kind);
 	int err, feature;
 
-	if (!shape) {
+	if (!kind) {
 		err = sme_finalize(vcpu);
 		SME_CHECK(err == EINVAL, "finalize without a vector feature: errno %d", err);
 		kvm_vm_free(vcpu->vm);
@@ -560,19 +640,19 @@ static void test_vls(unsigned int shape)
 	}
 
 	/* By default all that the host has. */
-	if (shape & SME_SHAPE_SVE)
+	if (kind & SME_KIND_SVE)
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SVE_VLS) == sve_vqs,
 			  "SVE lengths: %#lx, the host's: %#lx",
 			  sme_get_vqs(vcpu, KVM_REG_ARM64_SVE_VLS), sve_vqs);
-	if (shape & SME_SHAPE_SME)
+	if (kind & SME_KIND_SME)
 		SME_CHECK(sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS) == sme_vqs,
 			  "SME lengths: %#lx, the host's: %#lx",
 			  sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS), sme_vqs);
 	check_unfinished(vcpu);
 
-	if (shape & SME_SHAPE_SVE)
+	if (kind & SME_KIND_SVE)
 		check_vls_writes(vcpu, KVM_REG_ARM64_SVE_VLS, sve_vqs);
-	if (shape & SME_SHAPE_SME)
+	if (kind & SME_KIND_SME)
 		check_vls_writes(vcpu, KVM_REG_ARM64_SME_VLS, sme_vqs);
 	check_unfinished(vcpu);
 
@@ -587,9 +667,9 @@ static void test_vls(unsigned int shape)
 	kvm_vm_free(vcpu->vm);
 
 	TEST_ASSERT(KVM_ARM_VCPU_VEC == KVM_ARM_VCPU_SVE, "one finalize for both");
-	check_finalize(shape, 0, 0);
-	check_finalize(shape, sme_first_vqs(sve_vqs, 1), sme_first_vqs(sme_vqs, 1));
-	check_finalize(shape, sme_first_vqs(sve_vqs, 2), sme_first_vqs(sme_vqs, 2));
+	check_finalize(kind, 0, 0);
+	check_finalize(kind, sme_first_vqs(sve_vqs, 1), sme_first_vqs(sme_vqs, 1));
+	check_finalize(kind, sme_first_vqs(sve_vqs, 2), sme_first_vqs(sme_vqs, 2));
 }
 
 /*
@@ -633,7 +713,7 @@ typedef void (*reg_fn)(const struct model *m, const struct reg *reg, u8 *value, 
 static void walk_regs(const struct model *m, struct state *s, reg_fn fn, void *data)
 {
 	const struct reg ffr = { KVM_REG_ARM64_SVE_FFR(0), REG_FFR, 0, "FFR" };
-	const struct reg zt0 = { KVM_REG_ARM64_SME_ZT0, REG_ZT0, 0, "ZT" };
+	const struct reg zt0 = { KVM_REG_ARM64_SME_ZTREG(0), REG_ZT0, 0, "ZT" };
 	const struct reg fpsr = { SME_FPSR_ID, REG_FPSR, 0, "FPSR" };
 	const struct reg fpcr = { SME_FPCR_ID, REG_FPCR, 0, "FPCR" };
 	const struct reg fpmr = { SME_ID(FPMR), REG_FPMR, 0, "FPMR" };
@@ -663,7 +743,7 @@ static void walk_regs(const struct model *m, struct state *s, reg_fn fn, void *d
 	fn(m, &tpidr2, s->tpidr2, data);
 }
 
-static void randomize_one(const struct model *m, const struct reg *reg, u8 *value, void *data)
+static void randomize_one(const struct model *m, const struct reg *reg, u8 *value)
 {
 	int err;
 
@@ -709,13 +789,40 @@ static void check_one(const struct model *m, const struct reg *reg, u8 *value, v
 		  reg->n, size);
 }
 
+/* All that a walk comes by, to go through it in another order. */
+struct walked {
+	unsigned int count;
+	struct {
+		struct reg reg;
+		u8 *value;
+	} at[2 * SME_NR_Z + SME_NR_P + SME_MAX_VL + 6];
+};
+
+static void note_one(const struct model *m, const struct reg *reg, u8 *value, void *data)
+{
+	struct walked *walked = data;
+
+	TEST_ASSERT(walked->count < ARRAY_SIZE(walked->at), "more registers than there can be");
+	walked->at[walked->count].reg = *reg;
+	walked->at[walked->count++].value = value;
+}
+
 /*
  * Random values in all registers of the present mode.  All are written before any is
- * read, so that registers which share storage show it.
+ * read, so that registers which share storage show it, and each time in another order,
+ * so that one which destroys others does not come before them always.
  */
 static void randomize(const struct model *m, struct state *s)
 {
-	walk_regs(m, s, randomize_one, NULL);
+	static struct walked walked;
+	static unsigned int nth[ARRAY_SIZE(walked.at)];
+	unsigned int i;
+
+	walked.count = 0;
+	walk_regs(m, s, note_one, &walked);
+	sme_arrange(nth, walked.count);
+	for (i = 0; i < walked.count; i++)
+		randomize_one(m, &walked.at[nth[i]].reg, walked.at[nth[i]].value);
 }
 
 static void check_state(const struct model *m, struct state *s, const char *what)
@@ -754,9 +861,9 @@ static void change_svcr(struct model *m, struct state *s, u64 svcr)
 	SME_CHECK(now == svcr, "%s: SVCR reads %#lx", model_name(m), now);
 }
 
-static void test_svcr(unsigned int shape)
+static void test_svcr(unsigned int kind)
 {
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	unsigned int from, to;
 	struct state s = {};
 
@@ -780,14 +887,14 @@ static void test_svcr(unsigned int shape)
 }
 
 /* SVCR can be written before finalize, and does there what it does later. */
-static void test_svcr_early(unsigned int shape)
+static void test_svcr_early(unsigned int kind)
 {
 	unsigned int from, to;
 	struct state s = {};
 	struct model m;
 
 	for (from = 0; from < SME_NR_SVCR; from++) {
-		m = model_init(shape);
+		m = model_init(kind);
 		for (to = 0; to < SME_NR_SVCR; to++) {
 			change_svcr(&m, &s, from);
 			randomize(&m, &s);
@@ -813,9 +920,9 @@ static void test_svcr_early(unsigned int shape)
 	}
 }
 
-static void check_sizes(unsigned int shape, u64 sve, u64 sme)
+static void check_sizes(unsigned int kind, u64 sve, u64 sme)
 {
-	struct model m = model_init(shape);
+	struct model m = model_init(kind);
 	struct state s = {};
 	unsigned int svcr;
 
@@ -841,19 +948,19 @@ static void check_sizes(unsigned int shape, u64 sve, u64 sme)
 }
 
 /* Registers are as long as the mode's vector length, for each length. */
-static void test_sizes(unsigned int shape)
+static void test_sizes(unsigned int kind)
 {
 	unsigned int i, n_sve = __builtin_popcountl(sve_vqs), n_sme = __builtin_popcountl(sme_vqs);
 
 	/* The SVE lengths against the grain: long ones go with short SME ones. */
-	if (!(shape & SME_SHAPE_SME)) {
-		check_sizes(shape, sme_first_vqs(sve_vqs, 1), 0);
-		check_sizes(shape, sme_first_vqs(sve_vqs, n_sve / 2 ?: 1), 0);
-		check_sizes(shape, sve_vqs, 0);
+	if (!(kind & SME_KIND_SME)) {
+		check_sizes(kind, sme_first_vqs(sve_vqs, 1), 0);
+		check_sizes(kind, sme_first_vqs(sve_vqs, n_sve / 2 ?: 1), 0);
+		check_sizes(kind, sve_vqs, 0);
 		return;
 	}
 	for (i = 1; i <= n_sme; i++)
-		check_sizes(shape,
+		check_sizes(kind,
 			    sme_first_vqs(sve_vqs, i == n_sme || n_sve <= i ? 1 : n_sve - i + 1),
 			    sme_first_vqs(sme_vqs, i));
 }
@@ -946,7 +1053,7 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 		    (m->sve && id == SME_ID(ZCR_EL1)))
 			continue;
 		SME_CHECK(m->sme && (id == SME_ID(SVCR) || id == SME_ID(SMCR_EL1) ||
-				     id == SME_ID(SMPRI_EL1) || id == SME_ID(SMIDR_EL1) ||
+				     id == SME_ID(SMIDR_EL1) ||
 				     id == SME_ID(TPIDR2_EL0)),
 			  "%s: lists %#lx too", model_name(m), id);
 	}
@@ -958,8 +1065,6 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 	for (i = 0; i < list->n; i++) {
 		err = sme_get(m->vcpu, list->reg[i], value);
 		SME_CHECK(!err, "%s: read %#llx: errno %d", model_name(m), list->reg[i], err);
-		if (list->reg[i] == KVM_REG_ARM64_SVE_VLS || list->reg[i] == KVM_REG_ARM64_SME_VLS)
-			continue;
 		err = sme_set(m->vcpu, list->reg[i], value);
 		SME_CHECK(!err, "%s: write %#llx back: errno %d", model_name(m), list->reg[i], err);
 	}
@@ -976,7 +1081,7 @@ static void check_lists(struct model *m, const struct kvm_reg_list *base)
 	}
 }
 
-static void test_list(unsigned int shape)
+static void test_list(unsigned int kind)
 {
 	struct model m = model_new(0);
 	struct kvm_reg_list *base;
@@ -985,7 +1090,7 @@ static void test_list(unsigned int shape)
 	SME_CHECK(in_list(base, SME_ID(ID_AA64SMFR0_EL1)), "ID_AA64SMFR0_EL1 is not listed");
 	model_free(&m);
 
-	m = model_new(shape);
+	m = model_new(kind);
 	check_lists(&m, base);
 	if (model_lower(&m, false, true))
 		check_lists(&m, base);
@@ -994,7 +1099,7 @@ static void test_list(unsigned int shape)
 	model_free(&m);
 
 	if (m.sme) {
-		m = model_init(shape);
+		m = model_init(kind);
 		sme_set_vqs(m.vcpu, KVM_REG_ARM64_SME_VLS, sme_first_vqs(sme_vqs, 1));
 		model_finalize(&m);
 		check_lists(&m, base);
@@ -1057,10 +1162,38 @@ static void check_smfr0(struct kvm_vcpu *vcpu)
 	check_id_write(vcpu, "reserved bits", id, host | BIT(20), EINVAL);
 }
 
-static void test_idregs(unsigned int shape)
+/* What is written to SMCR_EL1 is what is there, but for bits that the vCPU does not have. */
+static void check_smcr(struct model *m)
+{
+	static const u64 values[] = {
+		0, 5, SMCR_ELx_FA64_MASK | 1, SMCR_ELx_EZT0_MASK | 2, ~0UL, BIT(4) | 3, BIT(63),
+		SMCR_ELx_FA64_MASK | SMCR_ELx_EZT0_MASK | SMCR_ELx_LEN_MASK,
+	};
+	u64 bits, now;
+	int i, lowered;
+
+	/* As it is, without FA64, and without SME2 too: the last value goes with the feature. */
+	for (lowered = 0; lowered < 3; lowered++) {
+		if (lowered)
+			model_lower(m, lowered == 2, lowered == 1);
+		bits = SMCR_ELx_LEN_MASK | (m->fa64 ? SMCR_ELx_FA64_MASK : 0) |
+		       (m->sme2 ? SMCR_ELx_EZT0_MASK : 0);
+		for (i = lowered ? -1 : 0; i < (int)ARRAY_SIZE(values); i++) {
+			u64 value = i < 0 ? values[ARRAY_SIZE(values) - 1] : values[i];
+
+			if (i >= 0)
+				vcpu_set_reg(m->vcpu, SME_ID(SMCR_EL1), value);
+			now = vcpu_get_reg(m->vcpu, SME_ID(SMCR_EL1));
+			SME_CHECK(now == (value & bits), "%s: SMCR_EL1 = %#lx reads as %#lx",
+				  model_name(m), value, now);
+		}
+	}
+}
+
+static void test_idregs(unsigned int kind)
 {
 	const u64 pfr1 = SME_ID(ID_AA64PFR1_EL1), smfr0 = SME_ID(ID_AA64SMFR0_EL1);
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	u64 host = vcpu_get_reg(m.vcpu, pfr1), sme, value, zfr0;
 	unsigned int step;
 	int err;
@@ -1072,7 +1205,7 @@ static void test_idregs(unsigned int shape)
 
 	/* It describes streaming mode too.  A host told not to use SVE hides all of it, though. */
 	zfr0 = vcpu_get_reg(m.vcpu, SME_ID(ID_AA64ZFR0_EL1));
-	SME_CHECK(shape ? zfr0 || !sve_vqs : !zfr0, "ID_AA64ZFR0_EL1 is %#lx", zfr0);
+	SME_CHECK(kind ? zfr0 || !sve_vqs : !zfr0, "ID_AA64ZFR0_EL1 is %#lx", zfr0);
 	SME_CHECK(!sme_get_field(m.vcpu, SME_ID(ID_AA64PFR0_EL1), ID_AA64PFR0_EL1_SVE_MASK) ==
 		  !m.sve, "ID_AA64PFR0_EL1.SVE is there without SVE");
 
@@ -1098,27 +1231,121 @@ static void test_idregs(unsigned int shape)
 	value = vcpu_get_reg(m.vcpu, SME_ID(SMIDR_EL1));
 	SME_CHECK(!(value & SMIDR_EL1_SMPS_MASK), "SMIDR_EL1 is %#lx, with SMPS", value);
 	err = sme_get(m.vcpu, SME_ID(SMPRI_EL1), &value);
-	SME_CHECK(err == ENOENT || (!err && !value), "SMPRI_EL1: errno %d, %#lx", err, value);
+	SME_CHECK(err == ENOENT, "SMPRI_EL1: errno %d", err);
 
 	/* Registers that take any value that they have bits for */
-	value = SMCR_ELx_FA64_MASK | SMCR_ELx_EZT0_MASK | 5;
-	vcpu_set_reg(m.vcpu, SME_ID(SMCR_EL1), value);
-	SME_CHECK(vcpu_get_reg(m.vcpu, SME_ID(SMCR_EL1)) == value, "SMCR_EL1 is %#lx",
-		  vcpu_get_reg(m.vcpu, SME_ID(SMCR_EL1)));
+	check_smcr(&m);
 	vcpu_set_reg(m.vcpu, SME_ID(TPIDR2_EL0), 0x123456789abcdef0);
 	SME_CHECK(vcpu_get_reg(m.vcpu, SME_ID(TPIDR2_EL0)) == 0x123456789abcdef0,
 		  "TPIDR2_EL0 is %#lx", vcpu_get_reg(m.vcpu, SME_ID(TPIDR2_EL0)));
 	model_free(&m);
 }
 
+/* A vCPU with SME alone has nothing that needs SVE, and cannot get it, whatever the host has. */
+static void test_no_sve(unsigned int kind)
+{
+	static const struct {
+		const char *name;
+		u64 id;
+		unsigned int shift, bits;
+	} fields[] = {
+		{ "PFR0.SVE",	  SME_ID(ID_AA64PFR0_EL1),  32, 4 },
+		{ "SMFR0.FA64",	  SME_ID(ID_AA64SMFR0_EL1), 63, 1 },
+		{ "ZFR0.SVEver",  SME_ID(ID_AA64ZFR0_EL1),   0, 4 },
+		{ "ZFR0.AES",	  SME_ID(ID_AA64ZFR0_EL1),   4, 4 },
+		{ "ZFR0.EltPerm", SME_ID(ID_AA64ZFR0_EL1),   8, 4 },
+		{ "ZFR0.BitPerm", SME_ID(ID_AA64ZFR0_EL1),  16, 4 },
+		{ "ZFR0.B16B16",  SME_ID(ID_AA64ZFR0_EL1),  24, 4 },
+		{ "ZFR0.SHA3",	  SME_ID(ID_AA64ZFR0_EL1),  32, 4 },
+		{ "ZFR0.SM4",	  SME_ID(ID_AA64ZFR0_EL1),  40, 4 },
+		{ "ZFR0.F16MM",	  SME_ID(ID_AA64ZFR0_EL1),  48, 4 },
+		{ "ZFR0.F32MM",	  SME_ID(ID_AA64ZFR0_EL1),  52, 4 },
+		{ "ZFR0.F64MM",	  SME_ID(ID_AA64ZFR0_EL1),  56, 4 },
+	};
+	struct model m = model_new(kind);
+	u64 svcr, value;
+	int i, err;
+
+	for (i = 0; i < ARRAY_SIZE(fields); i++) {
+		value = vcpu_get_reg(m.vcpu, fields[i].id);
+		SME_CHECK(!(value >> fields[i].shift & (BIT(fields[i].bits) - 1)), "%s: %#lx",
+			  fields[i].name, value);
+		check_id_write(m.vcpu, fields[i].name, fields[i].id, value | BIT(fields[i].shift),
+			       EINVAL);
+	}
+	/* CPACR_EL1.ZEN is RES0. */
+	vcpu_set_reg(m.vcpu, SME_ID(CPACR_EL1), 0x3330000);
+	value = vcpu_get_reg(m.vcpu, SME_ID(CPACR_EL1));
+	SME_CHECK(value == 0x3300000, "CPACR_EL1 is %#lx", value);
+
+	for (svcr = 0; svcr < SME_NR_SVCR; svcr++) {
+		u8 ffr[SME_REG_BYTES] = {};
+
+		model_set_svcr(&m, svcr);
+		err = sme_get(m.vcpu, KVM_REG_ARM64_SVE_FFR(0), ffr);
+		SME_CHECK(err == ENOENT, "%s: FFR: errno %d", model_name(&m), err);
+	}
+	model_free(&m);
+}
+
+/* What the VM says can be written in the ID registers of SME, for vCPUs with the features. */
+static void check_masks(struct kvm_vm *vm, bool sve, bool sme, const char *when)
+{
+	const struct {
+		const char *name;
+		unsigned int index;
+		u64 field;
+		bool writable;
+	} fields[] = {
+		{ "ID_AA64PFR1_EL1.SME",   KVM_ARM_FEATURE_ID_RANGE_IDX(3, 0, 0, 4, 1),
+		  FIELD_SME, sme },
+		{ "ID_AA64PFR1_EL1.BT",    KVM_ARM_FEATURE_ID_RANGE_IDX(3, 0, 0, 4, 1),
+		  ID_AA64PFR1_EL1_BT_MASK, true },
+		{ "ID_AA64SMFR0_EL1.F32F32", KVM_ARM_FEATURE_ID_RANGE_IDX(3, 0, 0, 4, 5),
+		  ID_AA64SMFR0_EL1_F32F32_MASK, sme },
+		{ "ID_AA64SMFR0_EL1.FA64", KVM_ARM_FEATURE_ID_RANGE_IDX(3, 0, 0, 4, 5),
+		  FIELD_FA64, sme && sve },
+		{ "SMIDR_EL1",		   KVM_ARM_FEATURE_ID_RANGE_IDX(3, 1, 0, 0, 6),
+		  SMIDR_EL1_IMPLEMENTER_MASK, sme },
+	};
+	u64 masks[KVM_ARM_FEATURE_ID_RANGE_SIZE];
+	struct reg_mask_range range = { .addr = (u64)masks };
+	int i;
+
+	vm_ioctl(vm, KVM_ARM_GET_REG_WRITABLE_MASKS, &range);
+	for (i = 0; i < ARRAY_SIZE(fields); i++) {
+		u64 want = fields[i].writable ? fields[i].field : 0;
+		u64 mask = masks[fields[i].index];
+
+		SME_CHECK((mask & fields[i].field) == want, "%s: the mask of %s is %#lx", when,
+			  fields[i].name, mask);
+	}
+}
+
+static void test_masks(unsigned int kind)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+	struct model m;
+
+	check_masks(vm, kvm_has_cap(KVM_CAP_ARM_SVE), kvm_has_cap(KVM_CAP_ARM_SME),
+		    "before the first vCPU");
+	kvm_vm_free(vm);
+
+	m = model_init(kind);
+	check_masks(m.vcpu->vm, m.sve, m.sme, model_name(&m));
+	model_finalize(&m);
+	check_masks(m.vcpu->vm, m.sve, m.sme, model_name(&m));
+	model_free(&m);
+}
+
 /* SME registers that a vCPU without SME does not have are checked as errors; SMPRI_EL1 here. */
-static void test_hidden(unsigned int shape)
+static void test_hidden(unsigned int kind)
 {
 	static const u64 ids[] = {
 		SME_ID(SVCR), SME_ID(SMCR_EL1), SME_ID(SMPRI_EL1), SME_ID(SMIDR_EL1),
 		SME_ID(TPIDR2_EL0),
 	};
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	struct kvm_reg_list *list;
 	u64 value = 0;
 	int i, err;
@@ -1139,14 +1366,14 @@ static void test_hidden(unsigned int shape)
  * What is allocated at finalize stays, whatever becomes of the ID registers.  It takes a
  * kernel with KASAN to see a store beyond it; others see what such a store destroys.
  */
-static void test_allocation(unsigned int shape)
+static void test_allocation(unsigned int kind)
 {
 	unsigned int early, i;
 	struct state s;
 	struct model m;
 
 	for (early = 0; early < 2; early++) {
-		m = model_init(shape);
+		m = model_init(kind);
 		if (!m.sme2)
 			SME_SKIP("this host has no SME2");
 		memset(&s, 0, sizeof(s));
@@ -1167,6 +1394,61 @@ static void test_allocation(unsigned int shape)
 	}
 }
 
+static u64 round_up_pow2(u64 bytes)
+{
+	return 1UL << (64 - __builtin_clzl(bytes - 1));
+}
+
+/* The bytes that finalize takes for a vCPU, by what is free before and after. */
+static long memory_of_state(unsigned int kind)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+	struct kvm_vcpu_init init = sme_init_for(vm, kind);
+	struct kvm_vcpu *vcpus[64];
+	long free, used;
+	int i, err;
+
+	for (i = 0; i < ARRAY_SIZE(vcpus); i++) {
+		vcpus[i] = __vm_vcpu_add(vm, i);
+		vcpu_ioctl(vcpus[i], KVM_ARM_VCPU_INIT, &init);
+	}
+
+	free = sysconf(_SC_AVPHYS_PAGES);
+	for (i = 0; i < ARRAY_SIZE(vcpus); i++) {
+		err = sme_finalize(vcpus[i]);
+		TEST_ASSERT(!err, "finalize: errno %d", err);
+	}
+	used = (free - sysconf(_SC_AVPHYS_PAGES)) * getpagesize() / (int)ARRAY_SIZE(vcpus);
+	kvm_vm_free(vm);
+
+	return used;
+}
+
+/* The state takes what its size is rounded up to, and no more. */
+static void test_memory(unsigned int kind)
+{
+	long svl = sme_max_vl(sme_vqs), vl = svl, needed, used;
+	int tries;
+
+	/* Smaller ones don't stand out from what else the kernel allocates. */
+	if (svl < 256)
+		SME_SKIP("the vectors are short");
+	if (kind & SME_KIND_SVE)
+		vl = sme_max_vl(sve_vqs) > vl ? sme_max_vl(sve_vqs) : vl;
+
+	/* ZA; and Z, P and FFR */
+	needed = svl * svl + round_up_pow2(SME_NR_Z * vl + (SME_NR_P + 1) * vl / 8);
+
+	/* What others take or give back meanwhile is no fault of the vCPU: once right will do. */
+	for (tries = 0; tries < 8; tries++) {
+		used = memory_of_state(kind);
+		if (used > needed / 2 && used < needed * 5 / 4)
+			return;
+	}
+	SME_CHECK(false, "a vCPU with vectors of %ld and %ld bytes took %ld bytes, not about %ld",
+		  vl, svl, used, needed);
+}
+
 static void reinit(struct model *m)
 {
 	struct kvm_vcpu_init init = m->vcpu->init;
@@ -1175,9 +1457,9 @@ static void reinit(struct model *m)
 }
 
 /* A second KVM_ARM_VCPU_INIT clears what the first life left, and keeps the lengths. */
-static void test_reinit(unsigned int shape)
+static void test_reinit(unsigned int kind)
 {
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	unsigned int svcr;
 	struct state s;
 	u64 now;
@@ -1211,7 +1493,7 @@ static void test_reinit(unsigned int shape)
 			check_state(&m, &s, "second life, SM");
 		}
 
-		if (!shape)
+		if (!kind)
 			continue;
 		err = sme_finalize(m.vcpu);
 		SME_CHECK(err == EPERM, "finalize in the second life: errno %d", err);
@@ -1245,9 +1527,9 @@ static void fault_one(const struct model *m, const struct reg *reg, u8 *value, v
 		  reg->n, err);
 }
 
-static void test_fault(unsigned int shape)
+static void test_fault(unsigned int kind)
 {
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	unsigned int svcr;
 	struct state s;
 	u8 *page;
@@ -1268,16 +1550,16 @@ static void test_fault(unsigned int shape)
 }
 
 /* A read leaves the vCPU as it is and fills the buffer; a write does the opposite. */
-static void test_direction(unsigned int shape)
+static void test_direction(unsigned int kind)
 {
-	struct model m = model_new(shape);
+	struct model m = model_new(kind);
 	u8 a[SME_REG_BYTES], b[SME_REG_BYTES];
 	const struct {
 		u64 id;
 		unsigned int bytes;
 	} regs[] = {
 		{ KVM_REG_ARM64_SME_ZAHREG(m.sme_vl - 1, 0), m.sme_vl },
-		{ KVM_REG_ARM64_SME_ZT0, m.sme2 ? SME_ZT0_BYTES : 0 },
+		{ KVM_REG_ARM64_SME_ZTREG(0), m.sme2 ? SME_ZT0_BYTES : 0 },
 		{ KVM_REG_ARM64_SVE_ZREG(31, 0), m.sme_vl },
 	};
 	int i;
@@ -1303,7 +1585,7 @@ static void test_direction(unsigned int shape)
 }
 
 /* The two do not go together yet: nested vCPUs have no SME. */
-static void test_el2(unsigned int shape)
+static void test_el2(unsigned int kind)
 {
 	struct kvm_vm *vm = vm_create_barebones();
 	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm, 0);
@@ -1313,12 +1595,12 @@ static void test_el2(unsigned int shape)
 	if (!vm_check_cap(vm, KVM_CAP_ARM_EL2))
 		SME_SKIP("KVM has no nested virtualization here");
 
-	init = sme_init_for(vm, shape);
+	init = sme_init_for(vm, kind);
 	init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
 	err = __vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init) ? errno : 0;
 	SME_CHECK(err == EINVAL, "init with SME and HAS_EL2: errno %d", err);
 
-	init = sme_init_for(vm, shape & ~SME_SHAPE_SME);
+	init = sme_init_for(vm, kind & ~SME_KIND_SME);
 	init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
 	err = __vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init) ? errno : 0;
 	SME_CHECK(!err, "init with HAS_EL2 and without SME: errno %d", err);
@@ -1326,24 +1608,31 @@ static void test_el2(unsigned int shape)
 }
 
 static const struct sme_case tests[] = {
-	{ "capability",		SME_NO_SHAPE,	test_capability },
-	{ "uninitialized",	SME_NO_SHAPE,	test_uninit },
-	{ "lengths",		SME_ANY_SHAPE,	test_vls },
-	{ "errors",		SME_ANY_SHAPE,	test_errors },
+	{ "capability",		SME_NO_KIND,	test_capability },
+	{ "uninitialized",	SME_NO_KIND,	test_uninit },
+	{ "lengths",		SME_ANY_KIND,	test_vls },
+	{ "errors",		SME_ANY_KIND,	test_errors },
+	{ "every id",		SME_ANY_KIND,	test_every_id, 600 },
 	{ "svcr",		SME_WITH_SME,	test_svcr },
 	{ "early svcr",		SME_WITH_SME,	test_svcr_early },
 	{ "sizes",		SME_WITH_VEC,	test_sizes },
-	{ "list",		SME_ANY_SHAPE,	test_list },
-	{ "id registers",	SME_ANY_SHAPE,	test_idregs },
+	{ "list",		SME_ANY_KIND,	test_list },
+	{ "id registers",	SME_ANY_KIND,	test_idregs },
+	{ "without SVE",	0x4,		test_no_sve },
+	{ "writable masks",	SME_ANY_KIND,	test_masks },
 	{ "hidden registers",	0x3,		test_hidden },
 	{ "allocation",		SME_WITH_SME,	test_allocation },
-	{ "second init",	SME_ANY_SHAPE,	test_reinit },
-	{ "fault",		SME_ANY_SHAPE,	test_fault },
+	{ "memory",		SME_WITH_SME,	test_memory },
+	{ "second init",	SME_ANY_KIND,	test_reinit },
+	{ "fault",		SME_ANY_KIND,	test_fault },
 	{ "direction",		SME_WITH_SME,	test_direction },
 	{ "nested",		SME_WITH_SME,	test_el2 },
 };
 
-/* usage: sme_regs [CASE]: those alone whose names contain CASE */
+/*
+ * usage: sme_regs [CASE]: those alone whose names contain CASE; "every id" is thorough
+ * if it is asked for like that
+ */
 int main(int argc, char *argv[])
 {
 	test_disable_default_vgic();
@@ -1354,5 +1643,6 @@ int main(int argc, char *argv[])
 	bad_address = mmap(NULL, getpagesize(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(bad_address != MAP_FAILED, "mmap() failed");
 
+	every_id = argc > 1 && !strcmp(argv[1], "every id");
 	sme_run_cases(tests, ARRAY_SIZE(tests), argc > 1 ? argv[1] : NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What reg_list_fallback.c needs of the kernel's own headers, for a program on the host. */
+/* What reg_list.c needs of the kernel's own headers, for a program on the host. */
 #ifndef KVM_HOST_H
 #define KVM_HOST_H
 
