@@ -17,9 +17,6 @@ export LC_ALL=C.UTF-8
 export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=3G
 if [ -d /usr/lib/ccache ]; then PATH=/usr/lib/ccache:$PATH; fi
 
-# The groups of patches/series that upstream is to see, in order.
-upstream_groups="prep reg-list"
-
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename "$0"): $*"; exit 1; }
 
@@ -67,12 +64,16 @@ file_of()
 make() { env -u ARGS -u CPU -u IMAGE -u KVM -u RUN -u SMP make "$@"; }
 
 # kmake OUT ARGS...: the kernel's make for arm64 (or KARCH) by clang (or WITH=gcc), with OUT inside the source
-# tree, so that all paths in it are relative and a copied tree stays up to date.
+# tree, so that all paths in it are relative and a copied tree stays up to date. SPARSE=1: with sparse; Debian's
+# does not know __typeof_unqual__, and kbuild leaves out a checker that does not; the older keyword will do.
 kmake()
 {
 	_out=$1 _with=LLVM=${LLVM:-1}; shift
 	[ "${WITH:-clang}" = clang ] || _with=CROSS_COMPILE=aarch64-linux-gnu-
-	make -C "$_out/.." "ARCH=${KARCH:-arm64}" "$_with" ${W:+"W=$W"} O="$_out" "$@"
+	# LLVM in the environment, which the toolbox has, would win over CROSS_COMPILE.
+	([ "${WITH:-clang}" = clang ] || unset LLVM
+		make -C "$_out/.." "ARCH=${KARCH:-arm64}" "$_with" ${W:+"W=$W"} \
+			${SPARSE:+"C=$SPARSE" "CHECK=sparse -D__typeof_unqual__=__typeof__"} O="$_out" "$@")
 }
 
 # put_series TREE [GROUP]...: makes the commits of the series, or of these groups, on the tag "unpatched"

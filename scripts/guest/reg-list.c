@@ -4,7 +4,8 @@
  * what is left of the vCPU after a restore in that order.
  *
  * With --states: what is left of it in every state of SVCR and with every vector
- * length, in the order of the list and in that of an unpatched kernel.
+ * length, in the order of the list, by a client that knows no register ("all"),
+ * and in the order of an unpatched kernel.
  *
  * With --moves: what a save and a restore of all registers cost, in the order of
  * the list and in orders that a client could know by heart.
@@ -22,17 +23,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "reg_list.h"
+#include "reg_list_fill.h"
 
 /* Not in the headers of a released kernel */
 #ifndef KVM_ARM_VCPU_SME
 #define KVM_ARM_VCPU_SME	10
+#define KVM_CAP_ARM_SME		252
 #endif
 
 #define SVCR			ARM64_SYS_REG(3, 3, 4, 2, 2)
 #define ID_AA64PFR1		ARM64_SYS_REG(3, 0, 0, 4, 1)
 #define SVCR_SM			1
 #define SVCR_ZA			2
+
+/* Those of a vCPU that has to be finalized */
+#define VECTOR_FEATURES		(1U << KVM_ARM_VCPU_SVE | 1U << KVM_ARM_VCPU_SME)
 
 #define WARM_UPS	5
 #define ITERATIONS	100
@@ -76,6 +81,9 @@ static void add_features(const char *list)
 	}
 
 	lacks = reg_list_lacks(kvm, feature_bits);
+	if (!lacks && feature_bits & 1U << KVM_ARM_VCPU_SME &&
+	    ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SME) <= 0)
+		lacks = "SME";
 	if (lacks)
 		leave(STATUS_SKIPPED, "not on this host", lacks);
 }
@@ -107,7 +115,7 @@ static void finalize(struct vcpu vcpu)
 {
 	int feature = KVM_ARM_VCPU_SVE;
 
-	if (!(feature_bits & (1U << KVM_ARM_VCPU_SVE | 1U << KVM_ARM_VCPU_SME)))
+	if (!(feature_bits & VECTOR_FEATURES))
 		return;
 	if (ioctl(vcpu.fd, KVM_ARM_VCPU_FINALIZE, &feature))
 		leave(STATUS_FAILED, "KVM_ARM_VCPU_FINALIZE", strerror(errno));
@@ -117,73 +125,6 @@ static void destroy(struct vcpu vcpu)
 {
 	close(vcpu.fd);
 	close(vcpu.vm);
-}
-
-static void core_name(__u64 id, char *name, size_t size)
-{
-	unsigned int offset = id & 0xffff;
-
-	if (offset < KVM_REG_ARM_CORE_REG(regs.sp))
-		snprintf(name, size, "X%u", offset / 2);
-	else if (offset == KVM_REG_ARM_CORE_REG(regs.sp))
-		snprintf(name, size, "SP");
-	else if (offset == KVM_REG_ARM_CORE_REG(regs.pc))
-		snprintf(name, size, "PC");
-	else if (offset == KVM_REG_ARM_CORE_REG(regs.pstate))
-		snprintf(name, size, "PSTATE");
-	else if (reg_list_bytes(id) == 16)
-		snprintf(name, size, "V%zu",
-			 (offset - KVM_REG_ARM_CORE_REG(fp_regs.vregs[0])) / 4);
-	else
-		snprintf(name, size, "core %u", offset);
-}
-
-static void name_of(__u64 id, char *name, size_t size)
-{
-	unsigned int low = id & 0xffff;
-
-	switch (id & KVM_REG_ARM_COPROC_MASK) {
-	case KVM_REG_ARM_CORE:
-		core_name(id, name, size);
-		break;
-	case KVM_REG_ARM64_SVE:
-		if (reg_list_is_vls(id))
-			snprintf(name, size, "SVE_VLS");
-		else if (id == KVM_REG_ARM64_SVE_FFR(0))
-			snprintf(name, size, "FFR");
-		else
-			snprintf(name, size, "%c%u", reg_list_bytes(id) == 256 ? 'Z' : 'P',
-				 (low >> 5) & 31);
-		break;
-	case KVM_REG_ARM64_SME:
-		if (reg_list_is_vls(id))
-			snprintf(name, size, "SME_VLS");
-		else if (reg_list_bytes(id) == 64)
-			snprintf(name, size, "ZT0");
-		else
-			snprintf(name, size, "ZA.H[%u]", low >> 5);
-		break;
-	case KVM_REG_ARM64_SYSREG:
-		if (id == SVCR)
-			snprintf(name, size, "SVCR");
-		else if (id == ID_AA64PFR1)
-			snprintf(name, size, "ID_AA64PFR1_EL1");
-		else if (id == KVM_REG_ARM_TIMER_CNT)
-			snprintf(name, size, "CNTVCT_EL0");
-		else
-			snprintf(name, size, "sysreg %u %u %u %u %u", low >> 14,
-				 (low >> 11) & 7, (low >> 7) & 15, (low >> 3) & 15, low & 7);
-		break;
-	case KVM_REG_ARM_DEMUX:
-		snprintf(name, size, "CCSIDR %u", low & 0xff);
-		break;
-	case KVM_REG_ARM_FW:
-	case KVM_REG_ARM_FW_FEAT_BMAP:
-		snprintf(name, size, "firmware %u", low);
-		break;
-	default:
-		snprintf(name, size, "unknown");
-	}
 }
 
 static __u64 now(void)
@@ -244,6 +185,19 @@ static struct outcome restore(const struct reg_list_state *state)
 	struct outcome outcome;
 
 	outcome.errors = reg_list_restore(vcpu.fd, state);
+	outcome.lost = reg_list_count_lost(vcpu.fd, state, NULL);
+	destroy(vcpu);
+
+	return outcome;
+}
+
+/* By a client that knows no register: its vCPUs have the vector lengths that they begin with. */
+static struct outcome restore_all(const struct reg_list_state *state)
+{
+	struct vcpu vcpu = create();
+	struct outcome outcome;
+
+	outcome.errors = reg_list_restore_all(vcpu.fd, state, feature_bits & VECTOR_FEATURES);
 	outcome.lost = reg_list_count_lost(vcpu.fd, state, NULL);
 	destroy(vcpu);
 
@@ -321,6 +275,22 @@ static unsigned int system_first(__u64 id)
 	return leads(id) ? 0 : (id & KVM_REG_ARM_COPROC_MASK) == KVM_REG_ARM64_SYSREG ? 1 : 2;
 }
 
+/*
+ * Gives the registers of a vCPU other values, in no order: what a register
+ * destroys that comes late in the list would be gone before it is saved.
+ */
+static void fill(struct vcpu vcpu)
+{
+	struct reg_list_fill writes;
+
+	if (reg_list_plan(&writes, &vcpu.fd, 1, 1) < 0)
+		leave(STATUS_FAILED, "cannot fill the vCPU", strerror(errno));
+	reg_list_arrange(&writes, REG_LIST_SHUFFLED, 1);
+	if (reg_list_play(&writes, &vcpu.fd))
+		leave(STATUS_FAILED, "cannot fill the vCPU", "a register does not take its value");
+	reg_list_fill_free(&writes);
+}
+
 /* Reads all registers of one vCPU and writes them to another, in the order of the state's list. */
 static __u64 cost_of_move(struct vcpu from, struct reg_list_state *state)
 {
@@ -356,8 +326,7 @@ static void report_moves(struct vcpu vcpu, struct reg_list_state *state)
 	};
 	unsigned int i;
 
-	if (reg_list_fill(vcpu.fd, state->list, 1) < 0)
-		leave(STATUS_FAILED, "cannot fill the vCPU", strerror(errno));
+	fill(vcpu);
 
 	printf("{\"registers\":%llu,\"list_order\":%llu", state->list->n,
 	       cost_of_move(vcpu, state));
@@ -396,9 +365,8 @@ static unsigned int lower(struct vcpu vcpu, __u64 vls, unsigned int n)
 /* A vCPU with the n shortest lengths of each kind, saved with values in its registers. */
 static void report_state(__u64 svcr, unsigned int sve, unsigned int sme, const char *feature_list)
 {
-	struct outcome ours, unpatched;
+	struct outcome ours, all, unpatched;
 	struct reg_list_state state;
-	struct kvm_reg_list *list;
 	struct vcpu vcpu = create();
 	unsigned int vl, svl;
 
@@ -408,20 +376,21 @@ static void report_state(__u64 svcr, unsigned int sve, unsigned int sme, const c
 	if (svcr && reg_list_set_one(vcpu.fd, SVCR, &svcr))
 		leave(STATUS_FAILED, "cannot set SVCR", strerror(errno));
 
-	list = reg_list_read(vcpu.fd);
-	if (!list || reg_list_fill(vcpu.fd, list, 1) < 0 || reg_list_save(vcpu.fd, &state))
-		leave(STATUS_FAILED, "cannot fill and save the vCPU", strerror(errno));
+	fill(vcpu);
+	if (reg_list_save(vcpu.fd, &state))
+		leave(STATUS_FAILED, "cannot save the vCPU", strerror(errno));
 
 	ours = restore(&state);
+	all = restore_all(&state);
 	sort(&state, unpatched_place);
 	unpatched = restore(&state);
 
 	printf("{\"features\":\"%s\",\"sm\":%d,\"za\":%d,\"sve_vl\":%u,\"sme_vl\":%u,\"registers\":%llu,",
 	       feature_list, !!(svcr & SVCR_SM), !!(svcr & SVCR_ZA), vl, svl, state.list->n);
-	printf("\"errors\":%u,\"lost\":%u,\"unpatched_errors\":%u,\"unpatched_lost\":%u}\n",
-	       ours.errors, ours.lost, unpatched.errors, unpatched.lost);
+	printf("\"errors\":%u,\"lost\":%u,\"all_errors\":%u,\"all_lost\":%u,",
+	       ours.errors, ours.lost, all.errors, all.lost);
+	printf("\"unpatched_errors\":%u,\"unpatched_lost\":%u}\n", unpatched.errors, unpatched.lost);
 
-	free(list);
 	reg_list_free(&state);
 	destroy(vcpu);
 }
@@ -460,8 +429,7 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 			vector = i;
 	}
 
-	if (reg_list_fill(vcpu.fd, list, 1) < 0)
-		leave(STATUS_FAILED, "cannot fill the vCPU", strerror(errno));
+	fill(vcpu);
 	if (reg_list_save(vcpu.fd, &state))
 		leave(STATUS_FAILED, "cannot save the vCPU", strerror(errno));
 
@@ -476,7 +444,7 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 
 	printf("],\"head_names\":[");
 	for (i = 0; i < HEAD && i < list->n; i++) {
-		name_of(list->reg[i], name, sizeof(name));
+		reg_list_name(list->reg[i], name, sizeof(name));
 		printf("%s\"%s\"", i ? "," : "", name);
 	}
 

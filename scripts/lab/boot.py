@@ -7,11 +7,13 @@ that is the only protocol between the guest and the lab.
 
 import os
 import re
+import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from command import script
+from command import die, script
 
 _STEP = re.compile(r"^@@begin (.+)\n((?:.*\n)*?)\n?@@end \1 (\d+)$", re.M)
 
@@ -38,17 +40,32 @@ class Job(NamedTuple):
         return self.steps().get(name) or Step(None, self.output.partition(f"@@begin {name}\n")[2])
 
 
-def run(body, files=None, **env):
-    """Boots and runs a shell script, with files ({name: path}) in /test. The environment is scripts/boot's."""
+@contextmanager
+def _laid(body, files):
+    """A shell script as a file, and a folder with files ({name: path}) in test/."""
     with tempfile.TemporaryDirectory() as tmp:
         job = Path(tmp) / "job"
         job.write_text("#!/bin/sh\n" + body)
         where = Path(tmp) / "root" / "test"
         where.mkdir(parents=True)
         for name, path in (files or {}).items():
-            if os.stat(path).st_dev == os.stat(tmp).st_dev:
+            try:
                 os.link(path, where / name)
-            else:
-                (where / name).write_bytes(Path(path).read_bytes())
+            except OSError:  # in another file system, or another mount of this one
+                shutil.copyfile(path, where / name)
             (where / name).chmod(0o755)
-        return Job(*script("boot", job, BOOT_DIR=str(where.parent), **env))
+        yield job, str(where.parent)
+
+
+def run(body, files=None, **env):
+    """Boots and runs a shell script, with files ({name: path}) in /test. The environment is scripts/boot's."""
+    with _laid(body, files) as (job, root):
+        return Job(*script("boot", job, BOOT_DIR=root, **env))
+
+
+def initramfs(out, body, files=None):
+    """Makes the root file system of which a guest runs a shell script, as run() does in a boot; its path."""
+    with _laid(body, files) as (job, root):
+        if script("initramfs", out, job, BOOT_DIR=root)[0]:
+            die(f"{out} cannot be made")
+    return out

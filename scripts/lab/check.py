@@ -20,9 +20,10 @@ from ktap import FAILED, Result, verdict
 from products import Broken, product
 from report import Report
 from suite import choose, nearest
-from suites import commands, core, kernels, library, vcpus
+from suites import commands, core, guests, kernels, library, packages, sequences, vcpus
 
-SUITES = (*core.SUITES, *commands.SUITES, *kernels.SUITES, *vcpus.SUITES, *library.SUITES)
+SUITES = (*core.SUITES, *sequences.SUITES, *commands.SUITES, *kernels.SUITES, *vcpus.SUITES, *packages.SUITES,
+          *library.SUITES, *guests.SUITES)
 
 # Built in this order, the quick ones before those that all CPUs are needed for.
 PRODUCTS = ("tree", "guest", "patched", "selftests", "library", "FP selftests", "unpatched")
@@ -120,7 +121,7 @@ def main():
             # Not by an exception: suites that run would go on with what they do next.
             os._exit(130)
     report.complete()
-    say(f"\nas JSON: {report.json}, drawn: {report.html}")
+    say("\n".join(["", *report.failures(), f"as JSON: {report.json}, drawn: {report.html}"]))
     say(report.cells())
     say(report.totals())
     raise SystemExit(report.bad())

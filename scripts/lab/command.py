@@ -12,9 +12,10 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 SCRIPTS = TOP / "scripts"
 BUILD = TOP / "build"
-TREE = BUILD / "linux"
+TREE = Path(os.environ.get("TREE", BUILD / "linux"))
 LOGS = BUILD / "log"
-RESULTS = BUILD / "results"
+# What a tree of some groups gives is kept apart: build/linux-GROUPS, build/results-GROUPS.
+RESULTS = BUILD / TREE.name.replace("linux", "results", 1)
 
 # No command of a test run takes longer, in seconds; boots have a TIMEOUT of their own.
 LIMIT = 3 * 3600

@@ -3,10 +3,11 @@
 """The dependency experiment: which registers of a vCPU depend on one another when they are written
 back, and whether the order of KVM_GET_REG_LIST respects it.
 
-usage: scripts/lab/depgraph.py [--quick] [ARGUMENT OF reg_list_depgraph]...
+usage: scripts/lab/depgraph.py [--write-ids] [--quick] [ARGUMENT OF reg_list_depgraph]...
 
 Boots reg_list_depgraph in the modes that its kinds of vCPU need, and puts what it finds together in
-build/results/depgraph.json, .dot and .svg.
+build/results/depgraph.json, .dot and .svg. If all is well, the ids that it has seen are in known-ids.txt
+there. With --write-ids they become the selftests' own file, which says what has been looked at.
 """
 
 import json
@@ -17,7 +18,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import boot
-from command import RESULTS, die, log, save, say, script
+from command import RESULTS, TOP, die, log, save, say, script
 from selftests import FOLDER, file_name
 
 # The boots: (KVM mode, arguments). EL2 vCPUs are there only in nested mode.
@@ -26,6 +27,8 @@ BOOTS = (
     ("vhe", "--part 1 2"),
     ("nested", "--only EL2"),
 )
+
+KNOWN_IDS = TOP / "tools-testing-selftests/kvm/arm64/rust/lib/known_ids.txt"
 
 DOT = """digraph {{
 \trankdir=LR; ranksep=1.2; nodesep=0.12;
@@ -38,11 +41,11 @@ Dashed: against the order of the list, but nothing is lost.  Red: a restore lose
 """
 
 
-def experiment(mode, args):
+def experiment(mode, args, **env):
     """One boot; (exit status, {section: text})."""
     job = boot.run(f"/test/reg_list_depgraph {args}\n", {"reg_list_depgraph": FOLDER / "reg_list_depgraph"},
-                   KVM=mode, TIMEOUT="3500")
-    log(file_name("depgraph", mode, args), job.output)
+                   KVM=mode, TIMEOUT="3500", **env)
+    log(file_name("depgraph", mode, args, *map(os.path.basename, env.values())), job.output)
     return job.status, dict(re.findall(r"^==== (\w+)\n(.*?)(?=^====)", job.output, re.M | re.S))
 
 
@@ -58,10 +61,27 @@ def merge(sections):
             for pair, (labels, style) in sorted(edges.items())]
 
 
+def known_ids(write):
+    """The file of known ids as the kernel has them, all kinds of vCPU in one boot."""
+    job = boot.run("/test/reg_list_depgraph --ids\n", {"reg_list_depgraph": FOLDER / "reg_list_depgraph"},
+                   KVM="nested", TIMEOUT="300")
+    text = job.output[job.output.find("# SPDX"):].rstrip() + "\n"
+    if job.status or not text.startswith("# SPDX"):
+        die(f"reg_list_depgraph --ids: {job.output[-500:]}")
+    path = RESULTS / "known-ids.txt"
+    path.write_text(text)
+    if write:
+        KNOWN_IDS.write_text(text)
+    same = text == KNOWN_IDS.read_text()
+    say(f"the ids that were seen: {path}, {'the same as' if same else 'not those of'} {KNOWN_IDS.relative_to(TOP)}"
+        + ("" if same else "; make depgraph IDS=1 puts them there"))
+
+
 def main():
     if script("build-selftests")[0]:
         die("the kvm selftests do not build")
-    extra = " ".join(sys.argv[1:])
+    write, arguments = "--write-ids" in sys.argv, [a for a in sys.argv[1:] if a != "--write-ids"]
+    extra = " ".join(arguments)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(pool.map(lambda b: experiment(b[0], f"{b[1]} {extra}"), BOOTS))
 
@@ -84,7 +104,10 @@ def main():
     lost = {loss["register"] for loss in found["losses"]}
     say(f"{len(edges)} edges, {len(bad)} of them violated, {len(lost)} registers lost; "
         f"as JSON: {path}, drawn: {dot.with_suffix('.svg')}")
-    raise SystemExit(any(status for status, _ in done))
+    failed = any(status for status, _ in done)
+    if not failed and not arguments:
+        known_ids(write)
+    raise SystemExit(failed)
 
 
 if __name__ == "__main__":

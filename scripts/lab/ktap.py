@@ -11,6 +11,7 @@ LAST_LINES = 12
 
 _RESULT = re.compile(r"\s*(not )?ok (\d+)\s*-?\s*((?:[^#\\]|\\.)*?)\s*(?:#\s*(.*))?$")
 _PLAN = re.compile(r"\s*1\.\.(\d+)")
+_NONE = re.compile(r"1\.\.0 # SKIP\s*(.*)", re.I)
 _SHARD = re.compile(r"# shard \d+/\d+: (\d+) of (\d+) cases")
 
 
@@ -28,12 +29,14 @@ def verdict(test, good, detail=""):
 
 
 def ktap(text):
-    """The leaf results of KTAP text. A plan that is not kept is a failure of its own."""
+    """The leaf results of KTAP text. A plan that is not kept is a failure of its own, one of no tests a skip."""
     found, said, planned = [], [], None
     for line in text.splitlines():
         plan, match = _PLAN.match(line), _RESULT.match(line)
         if plan and not line[:1].isspace():
             planned = int(plan[1])
+        if none := _NONE.match(line):
+            found.append(Result("all of it", SKIPPED, none[1]))
         if not match:
             said.append(line)
             continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The emulated machines, the modes of KVM, and which kinds of vCPU are tested on which machine in which mode."""
+"""The emulated machines and the modes of KVM."""
 
 import re
 from typing import NamedTuple
@@ -9,9 +9,6 @@ from command import SCRIPTS, die
 FILE = SCRIPTS / "machines"
 
 MODES = ("vhe", "nvhe", "hvhe", "protected", "nested")
-
-# The kinds of vCPU are dealt out to as many cells of a machine, those of the modes in which all kinds are.
-SHARES = 3
 
 
 class Machine(NamedTuple):
@@ -71,16 +68,3 @@ def parse(text, where="scripts/machines"):
 
 
 MACHINES = parse(FILE.read_text())
-
-
-def share(mode, machine, whole=False):
-    """Which kinds of vCPU a cell of the matrix tests: (share, of how many).
-
-    On the default machine all of them in every mode, so that each kind is tested in each mode. On any
-    other the kinds are dealt out: the first three modes have a third each, so that each kind is tested on
-    each machine; the other two modes test a third as well. From machine to machine the thirds change
-    places. So every pair of a mode, a machine and a kind is tested; `whole` is the whole product.
-    """
-    if whole or machine == "default":
-        return 0, 1
-    return (MODES.index(mode) + list(MACHINES).index(machine)) % SHARES, SHARES

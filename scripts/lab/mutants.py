@@ -4,10 +4,16 @@
 
 usage: scripts/lab/mutants.py [WORD]...     only the patches of scripts/mutants/ with one of the words in their name
 
-Each has to fail a test in C and one in Rust. Works on a copy of the tree, build/mutants. The table is
-also in build/results/mutants.json.
+Each has to fail a test in C and one in Rust; ALL_TESTS=1 runs on behind the first program that fails. Where a mutant
+makes one register depend on another, a line "Edge: FIRST -> THEN" of its patch names them, and the dependency
+experiment has to find that edge. Where it has a line "Guest: loses", a Linux guest that is saved and restored has
+to see it. Works on a copy of the tree, build/mutants. The table is also in
+build/results/mutants.json.
 """
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,13 +22,17 @@ from functools import partial
 
 import boot
 from command import BUILD, SCRIPTS, TREE, die, run, save, say, script
-from ktap import FAILED, ktap
+from depgraph import experiment
+from ktap import FAILED, PASSED, ktap
 from selftests import FOLDER, KSFT_SKIP, REG_LIST, RUST, SME
+from suites import guests
 
 WORK = BUILD / "mutants"
 PATCHES = SCRIPTS / "mutants"
 # What "make check" runs on the default machine in VHE, with every kind of vCPU.
 TESTS = {"C": (*REG_LIST, *SME), "Rust": RUST}
+ALL_TESTS = "ALL_TESTS" in os.environ
+IMAGE = str(WORK / "out/arch/arm64/boot/Image")
 
 
 def copy_tree():
@@ -39,36 +49,61 @@ def copy_tree():
 def failures(language):
     """How each of the programs ends on the mutant: {program: [failed subtests]}, only those that fail."""
     programs = TESTS[language]
-    # A mutant may crash the kernel or hang the guest: what is not reached has not passed.
-    job = boot.run("".join(f"step {p} /test/{p}\n" for p in programs), {p: FOLDER / p for p in programs},
-                   IMAGE=str(WORK / "out/arch/arm64/boot/Image"), TIMEOUT="300")
+    go_on = "" if ALL_TESTS else f" || [ $? = {KSFT_SKIP} ] || exit"
+    job = boot.run("".join(f"step {p} /test/{p}{go_on}\n" for p in programs), {p: FOLDER / p for p in programs},
+                   IMAGE=IMAGE, TIMEOUT="300")
     found = {}
     for program in programs:
         step = job.step(program)
-        if step.status not in (0, KSFT_SKIP):
-            found[program] = [row.test for row in ktap(step.output) if row.verdict == FAILED] or [
-                "does not end" if step.status is None else f"ends with {step.status}"]
+        if step.status in (0, KSFT_SKIP):
+            continue
+        # A mutant may crash the kernel or hang the guest: what is not reached has not passed.
+        found[program] = [row.test for row in ktap(step.output) if row.verdict == FAILED] or [
+            "does not end" if step.status is None else f"ends with {step.status}"]
+        if not ALL_TESTS:
+            break
     return found
 
 
-def seen():
-    """{language: failures} of the kernel in the copy."""
-    with ThreadPoolExecutor(len(TESTS)) as boots:
-        return dict(zip(TESTS, boots.map(failures, TESTS)))
+def edge_of(patch):
+    """The dependency that a mutant makes: (first, then), or None."""
+    line = re.search(r"^Edge: (\S+) -> (\S+)$", patch.read_text(), re.M)
+    return line and line.groups()
+
+
+def edges():
+    """All that the quick dependency experiment finds on the kernel in the copy."""
+    _, sections = experiment("vhe", "--quick", IMAGE=IMAGE)
+    return {(e["first"], e["then"]) for e in json.loads(sections.get("json", '{"edges": []}'))["edges"]}
+
+
+def guest_sees():
+    """What shows in a guest that is saved and restored on the kernel in the copy, if it is what is expected."""
+    rows = guests.goes_wrong("vhe", "", IMAGE=IMAGE)
+    return [row.test for row in rows] if all(row.verdict == PASSED for row in rows) else []
+
+
+def seen(with_edges):
+    """({language: failures}, edges) of the kernel in the copy."""
+    with ThreadPoolExecutor() as boots:
+        found = boots.submit(edges) if with_edges else None
+        by = dict(zip(TESTS, boots.map(failures, TESTS)))
+        return by, found.result() if found else set()
 
 
 def mutant(patch):
-    """One mutant: which tests see it."""
+    """One mutant: which tests see it, and the edges that the experiment finds where it makes one."""
     # Not in the repository around it: git apply would look for the files there.
-    apply = partial(run, cwd=WORK, env={"GIT_CEILING_DIRECTORIES": str(BUILD)}, stderr=subprocess.STDOUT)
-    status, out, _ = apply(["git", "apply", patch])
-    if status:
-        die(f"{patch.name} does not apply: make it anew for this tree\n{out}")
+    apply = partial(run, cwd=WORK, env={"GIT_CEILING_DIRECTORIES": str(BUILD)})
+    apply(["git", "apply", patch])
     try:
         status, out = script("build-kernel", WORK / "out", f"mutant-{patch.stem}")
         if status:
             die(f"{patch.name} does not build: see build/log/")
-        return seen()
+        by, found = seen(edge_of(patch))
+        if "\nGuest: loses\n" in patch.read_text():
+            by["a guest"] = guest_sees()
+        return by, found
     finally:
         apply(["git", "apply", "-R", patch])
 
@@ -78,22 +113,35 @@ def main():
               if not sys.argv[1:] or any(word in p.stem for word in sys.argv[1:])]
     if not wanted:
         die("no mutant has such a name: see scripts/mutants/")
-    if script("build-selftests")[0]:
-        die("the kvm selftests do not build")
+    # Before an hour has gone by.
+    for patch in wanted:
+        status, out, _ = run(["git", "apply", "--check", patch], cwd=TREE, stderr=subprocess.STDOUT)
+        if status:
+            die(f"{patch.name} does not apply: make it anew for this tree\n{out}")
+    for needed in ("build-selftests", "build-library"):
+        if script(needed)[0]:
+            die(f"scripts/{needed} does not succeed: see build/log/")
     copy_tree()
     # What fails without a mutant would seem to see each of them.
-    whole = seen()
+    whole, known = seen(any(map(edge_of, wanted)))
     if any(whole.values()):
         die(f"tests fail on the kernel as it is: {whole}")
     table = {}
-    say(f"{'mutant':26}{'seen by, in C':44} {'seen by, in Rust'}")
+    say(f"{'mutant':26}{'seen by, in C':30} {'in Rust':34} by the experiment")
     for patch in wanted:
-        table[patch.stem] = by = mutant(patch)
+        by, found = mutant(patch)
         cells = [", ".join(f"{program} ({len(names)})" for program, names in by[language].items()) or "SURVIVES"
                  for language in TESTS]
-        say(f"{patch.stem:26}{cells[0]:44} {cells[1]}")
+        edge = edge_of(patch)
+        if edge:
+            by["experiment"] = [edge] if edge in found - known else []
+            cells.append(" -> ".join(edge) if by["experiment"] else "SURVIVES")
+        if "a guest" in by:
+            cells.append("; ".join(by["a guest"]) or "SURVIVES in a guest")
+        table[patch.stem] = by
+        say(f"{patch.stem:26}{cells[0]:30} {cells[1]:34} {'  '.join(cells[2:])}")
     survivors = [name for name, by in table.items() if not all(by.values())]
-    say(f"\n{len(table)} mutants, {len(survivors)} not seen by both; as JSON: {save('mutants.json', table)}")
+    say(f"\n{len(table)} mutants, {len(survivors)} not seen by all; as JSON: {save('mutants.json', table)}")
     raise SystemExit(bool(survivors))
 
 

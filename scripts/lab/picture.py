@@ -27,6 +27,8 @@ DEPENDENTS = {"SVE_VLS": (VECTORS,), "SME_VLS": (VECTORS, ARRAY), "SVCR": ("FPSR
 WIDTH, BLOCK, STEP, TOP_EDGE = 880, 250, 28, 80
 COLUMNS = {"unpatched": 150, "patched": 480}
 FILL = {True: "#1f4e79", False: "#fde3c3", None: "#eeeeee"}
+# Arrows, also for who does not see colours: name, colour, dashes.
+ARROWS = {"late": ("#d55e00", "6 3"), "in-time": ("#0072b2", "none")}
 
 
 def runs(ids):
@@ -61,9 +63,10 @@ def column(which, listed):
         for name in names:
             start, end = middle[leader], middle[name]
             out = edge + side * (20 + abs(end - start) * 0.3)
-            colour = "red" if end < start else "green"
+            arrow = "late" if end < start else "in-time"
+            colour, dashes = ARROWS[arrow]
             lines.append(f'<path d="M{edge} {start} C{out:.0f} {start} {out:.0f} {end} {edge + side * 5} {end}" '
-                         f'fill="none" stroke="{colour}" marker-end="url(#{colour})"/>')
+                         f'fill="none" stroke="{colour}" stroke-dasharray="{dashes}" marker-end="url(#{arrow})"/>')
     return lines, middle
 
 
@@ -76,15 +79,15 @@ def picture(data):
            "<!-- SPDX-License-Identifier: GPL-2.0 -->",
            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
            'font-family="sans-serif" font-size="13">', "<defs>"]
-    svg += [f'<marker id="{colour}" markerWidth="8" markerHeight="8" refX="6" refY="4" orient="auto">'
-            f'<path d="M0 0 L8 4 L0 8 z" fill="{colour}"/></marker>' for colour in ("red", "green")]
+    svg += [f'<marker id="{arrow}" markerWidth="8" markerHeight="8" refX="6" refY="4" orient="auto">'
+            f'<path d="M0 0 L8 4 L0 8 z" fill="{colour}"/></marker>' for arrow, (colour, _) in ARROWS.items()]
     svg += ["</defs>", f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
             text(WIDTH / 2, 22, f"The {state['registers']} registers of a vCPU with SVE and SME, SVCR.SM = SVCR.ZA = 1,"
                  f" vectors of {state['sme_vl']} bytes", text_anchor="middle", font_size=15)]
     svg.append(text(WIDTH / 2, height - 14, "An arrow leads from a register to those that it decides about: "
-                    "red where it comes too late.", text_anchor="middle"))
+                    "dashed where it comes too late.", text_anchor="middle"))
     places = {}
-    for which, head, prefix in (("unpatched", "in the order of an unpatched kernel", "unpatched_"),
+    for which, head, prefix in (("unpatched", "without KVM_CAP_ARM_REG_LIST_ORDER", "unpatched_"),
                                 ("patched", "in the order of KVM_GET_REG_LIST", "")):
         lines, places[which] = column(which, lists[which])
         centre = COLUMNS[which] + BLOCK / 2
@@ -95,7 +98,7 @@ def picture(data):
     for leader in DEPENDENTS:
         svg.append(f'<line x1="{COLUMNS["unpatched"] + BLOCK}" y1="{places["unpatched"][leader]}" '
                    f'x2="{COLUMNS["patched"]}" y2="{places["patched"][leader]}" stroke="{FILL[True]}" '
-                   'stroke-dasharray="4 3"/>')
+                   'stroke-dasharray="1 4"/>')
     return "\n".join([*svg, "</svg>\n"])
 
 

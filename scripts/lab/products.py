@@ -4,7 +4,12 @@
 import threading
 from functools import cache
 
-from command import TREE, script
+from command import BUILD, TREE, script
+
+# What goes without Rust, and without KUnit.
+WITHOUT_KUNIT = ("CONFIG_KUNIT=n", "CONFIG_RUST_KERNEL_DOCTESTS=n", "CONFIG_KVM_REG_LIST_KUNIT_TEST=n")
+WITHOUT_RUST = ("CONFIG_RUST=n", "CONFIG_RUST_KERNEL_DOCTESTS=n", "CONFIG_KVM_REG_LIST_RUST=n",
+                "CONFIG_KVM_REG_LIST_KUNIT_TEST=n")
 
 # One kernel at a time: a build takes all CPUs.
 _kernels = threading.Lock()
@@ -51,6 +56,13 @@ def kernel(folder, name, *lines, targets=(), **env):
         status, _ = script("build-kernel", out, name, *lines, *(("--", *targets) if targets else ()), **env)
     _done(f"the {name} kernel", status)
     return out
+
+
+def groups_kernel(*groups):
+    """Builds the kernel of some groups of patches/ in a tree of their own; its folder."""
+    tree = BUILD / f"linux-{'+'.join(groups)}"
+    _done(f"the tree of {' '.join(groups)}", script("tree", *groups, TREE=str(tree))[0])
+    return kernel(tree / "out", "+".join(groups))
 
 
 def image(out):

@@ -92,11 +92,16 @@ class Report:
         rows = self.all_rows()
         return int(not rows or any(row.verdict == FAILED for row in rows))
 
+    def failures(self):
+        """Each test that failed, by its suite: the lines above may be many, or cut off by who keeps them."""
+        return [f"failed: {name}: {row.test}" for name, rows in self.rows.items()
+                for row in rows if row.verdict == FAILED]
+
     def cells(self):
         """How much of the product of modes, machines and kinds of vCPU ran."""
         ran = sum(cell_name(mode, machine) in self.rows for mode in MODES for machine in MACHINES)
         kinds = "every kind of vCPU in each" if self.whole else \
-            "every kind of vCPU in those of the default machine, a third of the kinds in each other"
+            "every kind of vCPU in those of the default machine in VHE and nVHE, a share of the kinds in each other"
         return f"{ran} of the {len(MODES) * len(MACHINES)} cells (mode, machine) ran, {kinds}"
 
     def write(self):

@@ -12,8 +12,9 @@ FOLDER = BUILD / "selftests"
 KSFT_SKIP = 4
 
 # Our tests: of the list on every kernel, of vCPUs with SME, and both anew in Rust.
-REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore")
-SME = ("sme_regs", "sme_guest", "reg_list_sme")
+REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore", "reg_list_contract", "reg_list_vls",
+            "reg_list_el2")
+SME = ("reg_list_sme", "sme_regs", "sme_guest")
 RUST = ("rust_reg_list_order", "rust_reg_list_restore")
 
 
@@ -27,7 +28,7 @@ def run(commands, kvm, timeout=60, **env):
     body = "".join(f"step {shlex.quote(c)} timeout {timeout} /test/{c}\n" for c in commands)
     programs = {c.split()[0] for c in commands}
     job = boot.run(body, {p: FOLDER / p for p in programs}, KVM=kvm, TIMEOUT=str(120 + timeout * len(commands)), **env)
-    where = log(file_name("selftests", kvm, *env.values(), commands[0] if len(commands) == 1 else ""), job.output)
+    where = log(file_name("selftests", kvm, *env.values(), *(commands if len(commands) == 1 else ())), job.output)
     return {c: job.step(c) for c in commands}, where
 
 

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernels beside the patched one: the unpatched, that without Rust, other configurations, the debug kernel."""
+"""Kernels beside the patched one: the released, that without Rust, other configurations, the debug kernel."""
 
 import re
+import sys
 import tempfile
 from functools import partial
 
 import boot
 import selftests
-from command import BUILD, SCRIPTS, log
+from command import BUILD, SCRIPTS, log, run
 from ktap import PASSED, SKIPPED, Result, ktap, verdict
-from products import Broken, image, kernel
+from products import WITHOUT_KUNIT, WITHOUT_RUST, Broken, groups_kernel, image, kernel
 from reglist import lists
 from selftests import REG_LIST, SME, tested
 from suite import Suite
+from suites.core import kunit_tests
 
 # The debug kernel, over kernel.config.
 DEBUG = re.findall(r"^CONFIG.*", (SCRIPTS / "debug.config").read_text(), re.M)
@@ -29,12 +31,17 @@ LEFT_OUT = re.compile(
     r"|^hardware_disable|^arch_timer$"  # hangs on timing, not on registers
 )
 
-# What has to build apart from the kernels that are booted: (name, architecture, config, targets).
+# What has to build apart from the kernels that are booted: (name, architecture, config, targets). First what goes
+# without each part that the series has a use for; it has no Rust, which takes longest.
+ARM64 = ("arch/arm64/kvm/", "arch/arm64/kernel/")
+NO_SVE = ("CONFIG_ARM64_SME=n", "CONFIG_ARM64_SVE=n")
+WITHOUT_ALL = (("no SVE, SME, Rust or KUnit", "arm64", (*NO_SVE, *WITHOUT_RUST, "CONFIG_KUNIT=n"),
+                ("arch/arm64/kvm/", "arch/arm64/kernel/fpsimd.o", "arch/arm64/kernel/ptrace.o")),)
 BUILDS = (
-    ("CONFIG_ARM64_SME=n", "arm64", ("CONFIG_ARM64_SME=n",), ("arch/arm64/kvm/", "arch/arm64/kernel/")),
-    ("CONFIG_ARM64_SVE=n", "arm64", ("CONFIG_ARM64_SME=n", "CONFIG_ARM64_SVE=n"),
-     ("arch/arm64/kvm/", "arch/arm64/kernel/")),
-    ("CONFIG_KUNIT=n", "arm64", ("CONFIG_KUNIT=n", "CONFIG_RUST_KERNEL_DOCTESTS=n"), ("arch/arm64/kvm/",)),
+    ("CONFIG_ARM64_SME=n", "arm64", NO_SVE[:1], ARM64),
+    ("CONFIG_ARM64_SVE=n", "arm64", NO_SVE, ARM64),
+    ("CONFIG_RUST=n", "arm64", WITHOUT_RUST, ARM64[:1]),
+    ("CONFIG_KUNIT=n", "arm64", WITHOUT_KUNIT, ARM64[:1]),
     ("rust/ for x86_64", "x86_64", ("CONFIG_RUST=y",), ("prepare",)),
     ("rust/ for arm", "arm", ("CONFIG_MMU=y", "CONFIG_ARCH_MULTIPLATFORM=y", "CONFIG_ARCH_MULTI_V7=y",
                               "CONFIG_RUST=y"), ("prepare",)),
@@ -42,22 +49,33 @@ BUILDS = (
 
 
 def compare(kvm):
-    """The kernel's own kvm selftests: the same verdict on both kernels."""
+    """The kernel's own kvm selftests pass, or say of the patched kernel what they say of the released one."""
     ours = ("reg_list_", "sme_", "rust_")
-    names = sorted(p.name for p in selftests.FOLDER.iterdir()
-                   if not p.suffix and not LEFT_OUT.search(p.name) and not p.name.startswith(ours))
-    same, differ, pairs = [], names, {}
+    left = sorted(p.name for p in selftests.FOLDER.iterdir()
+                  if not p.suffix and not LEFT_OUT.search(p.name) and not p.name.startswith(ours))
+
+    def words(names, which, timeout):
+        steps, _ = selftests.run(names, kvm, timeout, IMAGE=which)
+        return {name: selftests.word(steps[name].status) for name in names}
+
+    released, patched = {}, {}
     # What the kernels disagree on gets a second chance with more time: emulated, a test can be late.
     for timeout in (60, 240):
-        found = [selftests.run(differ, kvm, timeout, IMAGE=which)[0] for which in ("unpatched", "patched")]
-        pairs = {name: [selftests.word(steps[name].status) for steps in found] for name in differ}
-        same += [(name, b) for name, (b, a) in pairs.items() if a == b != "did not end"]
-        differ = [name for name, (b, a) in pairs.items() if a != b or a == "did not end"]
-        if not differ:
+        patched |= words(left, "patched", timeout)
+        others = [name for name in left if patched[name] != PASSED]
+        released |= words(others, "debian", timeout) if others else {}
+        left = [name for name in others if patched[name] != released[name] or patched[name] == "did not end"]
+        if not left:
             break
-    return ([Result(name, how, "the test says so, on both kernels") if how in (PASSED, SKIPPED)
-             else Result(f"{name}: {how} on both", PASSED) for name, how in same]
-            + [verdict("{}: {} unpatched, {} patched".format(name, *pairs[name]), False) for name in differ])
+    rows = []
+    for name, how in patched.items():
+        if name in left:
+            rows.append(verdict(f"{name}: {released[name]} on the released kernel, {how} on the patched one", False))
+        elif how in (PASSED, SKIPPED):
+            rows.append(Result(name, how, "the test says so, on both kernels" if how == SKIPPED else ""))
+        else:
+            rows.append(Result(f"{name}: {how} on both", PASSED))
+    return rows
 
 
 # The kinds of vCPU on every kernel, and those with SME in each state of SVCR, for reg-list.
@@ -66,23 +84,23 @@ SME_KINDS = tuple(f"--features {features} --svcr {svcr}" for features in ("sme",
 
 
 def same_list():
-    """The C version gives the same list, id by id; the unpatched kernel the same set."""
-    c_image = image(kernel("out-c", "without-rust", "CONFIG_RUST=n", "CONFIG_RUST_KERNEL_DOCTESTS=n"))
+    """The C version gives the same list, id by id; the released kernel the same set."""
+    c_image = image(kernel("out-c", "c-version", "CONFIG_KVM_REG_LIST_RUST=n", "CONFIG_KVM_REG_LIST_KUNIT_TEST=n"))
     rust, c = lists("patched", KINDS + SME_KINDS), lists(c_image, KINDS + SME_KINDS)
-    unpatched = lists("unpatched", KINDS)
+    released = lists("debian", KINDS)
     back = lists("patched", tuple(f"{kind} --unpatched" for kind in KINDS))
     rows = [verdict(f"the C version gives the same list: {kind}", ids == c[kind]) for kind, ids in rust.items()]
-    rows += [verdict(f"the unpatched kernel lists the same set: {kind}", sorted(ids) == sorted(rust[kind]))
-             for kind, ids in unpatched.items()]
+    rows += [verdict(f"the released kernel lists the same set: {kind}", sorted(ids) == sorted(rust[kind]))
+             for kind, ids in released.items()]
     rows += [verdict(f"what \"make\" takes for the unpatched order is that: {kind}", back[f"{kind} --unpatched"] == ids)
-             for kind, ids in unpatched.items()]
+             for kind, ids in released.items()]
     return rows + tested(REG_LIST + SME, "vhe", IMAGE=c_image)
 
 
-def builds():
+def builds(configurations):
     """Configurations that have to build, as far as the series touches them."""
     rows = []
-    for name, arch, config, targets in BUILDS:
+    for name, arch, config, targets in configurations:
         short = re.sub(r"\W+", "-", name)
         try:
             kernel(f"out-{short}", short, *config, targets=targets, KARCH=arch)
@@ -113,6 +131,22 @@ def debug_kernel(names):
     found = job.step("leaks")
     return rows + [verdict("kmemleak finds nothing of KVM", found.status == 0 and "kvm" not in found.output,
                            found.output)]
+
+
+def groups_alone(programs, *groups):
+    """The kernel of some groups of patches/ builds, and what belongs to them passes on it in every mode: tests in C,
+    and with the order of the list KUnit and what "make" shows."""
+    out = groups_kernel(*groups)
+    rows = []
+    for kvm in ("vhe", "nvhe", "protected", "nested"):
+        found = tested(programs, kvm, IMAGE=image(out))
+        if "reg-list" in groups:
+            found += kunit_tests(IMAGE=image(out), KVM=kvm)
+        rows += [row._replace(test=f"{kvm}: {row.test}") for row in found]
+    if "reg-list" in groups:
+        status, said, _ = run([sys.executable, SCRIPTS / "lab/demo.py"], env={"TREE": str(out.parent)})
+        rows.append(verdict("make shows the order, 0 errors and 0 lost", not status, said))
+    return rows
 
 
 def hibernation():
@@ -155,10 +189,10 @@ step after ./sme_guest
 
 
 SUITES = (
-    Suite("builds", builds, ("patched",)),
-    Suite("Rust, C and unpatched", same_list, ("guest", "patched", "selftests", "unpatched")),
-    *(Suite(f"kvm selftests, both kernels, {kvm}", partial(compare, kvm),
-            ("guest", "patched", "selftests", "unpatched"))
+    Suite("builds without all", partial(builds, WITHOUT_ALL), ("patched",)),
+    Suite("builds, one by one", partial(builds, BUILDS), ("patched",), long=True),
+    Suite("Rust, C and released", same_list, ("guest", "patched", "selftests")),
+    *(Suite(f"kvm selftests, released and patched, {kvm}", partial(compare, kvm), ("guest", "patched", "selftests"))
       for kvm in ("vhe", "nvhe", "protected", "nested")),
     Suite("debug kernel, registers", partial(debug_kernel, REG_LIST + ("reg_list_faults", "sme_regs", "reg_list_sme")),
           ("guest", "patched", "selftests"), long=True),
@@ -172,6 +206,10 @@ SUITES = (
     # With clang 21 and later the kernel has no BTI (arch/arm64/Kconfig).
     Suite("configuration with CFI and a shadow call stack",
           partial(variant, "cfi", True, "CONFIG_CFI=y", "CONFIG_SHADOW_CALL_STACK=y"),
+          ("guest", "patched", "selftests"), long=True),
+    Suite("groups alone, fixes", partial(groups_alone, ("reg_list_room", "reg_list_el2"), "fixes"),
+          ("guest", "patched", "selftests"), long=True),
+    Suite("groups alone, fixes and reg-list", partial(groups_alone, REG_LIST, "fixes", "reg-list"),
           ("guest", "patched", "selftests"), long=True),
     Suite("guests over hibernation", hibernation, ("guest", "patched", "selftests"), long=True),
 )

@@ -1,44 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The library (tools-lib-arm64-vl/): on this machine, and in booted kernels on every machine."""
+"""The library (arm64-vl/) in booted kernels, on every machine."""
 
+import itertools
+import json
 import re
-import shutil
-import subprocess
 from functools import partial
 
 import boot
 import selftests
-from command import BUILD, RESULTS, TOP, log, run
+from command import BUILD, RESULTS, log
 from ktap import libtest, verdict
 from machines import MACHINES
 from suite import Suite
+from suites.packages import logged
 
-HERE = TOP / "tools-lib-arm64-vl"
-TARGET = BUILD / "library"
 PROGRAMS = BUILD / "library-arm64"
-C_PROGRAMS = {"vlmatrix-c": "examples/vlmatrix.c", "c_api": "tests/c_api.c"}
-CFLAGS = ("-Wall", "-Wextra", "-Werror")
+SUM = BUILD / "guest/za-sum"
 
 # Each machine, and the default one in other modes and with another kernel: name, machine, mode, what to boot.
 GUESTS = (
     *((name, name, "vhe", {}) for name in MACHINES),
     ("nvhe", "default", "nvhe", {}),
     ("protected", "default", "protected", {}),
+    ("nested", "default", "nested", {}),
     ("unpatched kernel", "default", "vhe", {"IMAGE": "unpatched"}),
     # It has seccomp, which the others have not.
     ("released kernel", "default", "vhe", {"IMAGE": "debian"}),
 )
+# Those that differ for the library by more than lengths; the others are for check-all, and so is a whole kernel more.
+DIFFERENT = ("default", "sme-only", "none", "disjoint", "no-fa64", "nosve", "nvhe", "protected", "nested",
+             "released kernel")
 # What has to be built for each kernel. The released one is in the toolbox.
 KERNELS = {"patched": ("patched",), "unpatched": ("unpatched",), "debian": ()}
 # Three of them have a vCPU in common that is none of theirs.
 POOL = ("default", "powers-of-two", "no-fa64")
-
-
-def logged(name, args, **env):
-    """Runs a command in the folder of the library, with its output in a log: (good, output)."""
-    status, out, _ = run(args, cwd=HERE, env={"CARGO_TARGET_DIR": str(TARGET), **env}, stderr=subprocess.STDOUT)
-    log(f"library-{name}", out)
-    return not status, out
 
 
 def programs():
@@ -66,8 +61,12 @@ step try ./vlmatrix --try
 step c_api ./c_api
 sleep 60 &
 step pid ./vlmatrix pid $!
+./za-sum /tmp/enough > /dev/null &
+sleep 1
+step sums sh -c "for look in 1 2 3; do ./vlmatrix pid $!; done"
+echo > /tmp/enough
 """
-    job = boot.run(body, programs(), CPU=machine, KVM=mode, TIMEOUT="900", **env)
+    job = boot.run(body, {**programs(), "za-sum": SUM}, CPU=machine, KVM=mode, TIMEOUT="900", **env)
     where = log(selftests.file_name("library", name), job.output)
     vmm, tried = job.step("vmm"), job.step("try")
     numbers = "ZA" if sme else "Z" if host.sve else "V"
@@ -84,6 +83,10 @@ step pid ./vlmatrix pid $!
                 tried.status == 0 and f"KVM takes {pairs} of {pairs} pairs" in tried.output, tried.output),
         verdict("vlmatrix pid", re.search(r"^thread \d+: not in streaming mode$", job.step("pid").output, re.M),
                 job.step("pid").output),
+        # Between two sums it is not in streaming mode, for a moment.
+        verdict("vlmatrix pid of what computes in ZA", not host.sme or re.search(
+            r"^thread \d+: in streaming mode\n(?: .*\n)*    a checkpoint .* alone loses .*ZA", job.step("sums").output,
+            re.M), job.step("sums").output),
     ]
 
 
@@ -105,80 +108,73 @@ def pool():
     return rows
 
 
-def features_alone():
-    """What a VMM or a debugger takes brings in no other crate than libc."""
-    rows = []
-    for feature in ("kvm", "ptrace"):
-        _, out = logged(f"tree-{feature}", ["cargo", "tree", "--offline", "--edges=normal", "--prefix=none",
-                                            "--target=all", "--no-default-features", f"--features={feature}"])
-        crates = {line.split()[0] for line in out.splitlines() if line}
-        rows.append(verdict(f"{feature} alone needs libc alone", crates == {"arm64-vl", "libc"}, out))
+def elsewhere():
+    """States of every kind of vCPU of every machine, on every other one: why_not() tells which KVM takes."""
+    states, table = RESULTS / "library-states", []
+    for name in MACHINES:
+        job = boot.run(f"SAVE={name} /test/machine --nocapture a_state_of_each_kind_is_saved\n", programs(), CPU=name)
+        table += re.findall(r"^(?:test .* \.\.\. )?state (.*)$", job.output, re.M)
+    states.write_text("\n".join(table) + "\n")
+    rows = [verdict("there are states of all machines", {line.split()[0] for line in table} == set(MACHINES), "")]
+    for name in MACHINES:
+        job = boot.run("STATES=/test/states /test/machine --nocapture states_of_other_machines_fit_as_foretold\n",
+                       {**programs(), "states": states}, CPU=name, TIMEOUT="900")
+        where = log(selftests.file_name("library-elsewhere", name), job.output)
+        fits = re.findall(r"fit \S+ \S+ (true|false)$", job.output, re.M)
+        good = not job.status and "1 passed" in job.output and len(fits) == len(table)
+        rows.append(verdict(f"on {name}: {fits.count('true')} of {len(table)} states fit, as foretold", good, where))
     return rows
 
 
-def two_versions():
-    """A program can have two versions of the crate, through two of its dependencies."""
-    work = TARGET / "two-versions"
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(HERE, work / "other", ignore=shutil.ignore_patterns("target"))
-    manifest = work / "other/Cargo.toml"
-    manifest.write_text(re.sub(r'^version = ".*"', 'version = "9.0.0"', manifest.read_text(), count=1, flags=re.M))
-    (work / "src").mkdir()
-    (work / "src/main.rs").write_text("fn main() {\n    println!(\"{} {}\", one::Config::default().check().is_ok(), "
-                                      "two::Config::default().check().is_ok());\n}\n")
-    (work / "Cargo.toml").write_text(f"""[package]
-name = "two-versions"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-one = {{ package = "arm64-vl", path = "{HERE}", default-features = false, features = ["kvm", "json"] }}
-two = {{ package = "arm64-vl", path = "other", default-features = false, features = ["kvm", "json"] }}
-[workspace]
-""")
-    shutil.copy(HERE / "Cargo.lock", work / "Cargo.lock")
-    status, out, _ = run(["cargo", "run", "--offline", "--quiet"], cwd=work,
-                         env={"CARGO_TARGET_DIR": str(TARGET)}, stderr=subprocess.STDOUT)
-    return [verdict("two versions are linked into one program", not status and out == "true true\n", out)]
+def signals():
+    """Threads that are looked at thousands of times lose no signal and are never left stopped: ten boots."""
+    rows = []
+    for n in range(10):
+        job = boot.run("LOOKS=5000 /test/debugger look_ --test-threads=1 --nocapture\n", programs(), TIMEOUT="900")
+        where = log(f"library-signals-{n}", job.output)
+        sent = re.findall(r"signal (\d+): (\d+) sent, 0 lost, 0 errors", job.output)
+        rows.append(verdict(f"of {sum(int(count) for _, count in sent)} signals none is lost",
+                            not job.status and len(sent) == 3, where))
+    return rows
 
 
-def host():
-    """On this machine: every test, the documentation, the package, and the C library as it is installed."""
-    cargo = ["--offline"]
-    logged("fetch", ["cargo", "fetch"])
-    good, out = logged("tests", ["cargo", "test", "--no-fail-fast", *cargo])
-    rows = libtest(out) + [verdict("cargo test succeeds", good, out[-2000:])]
-    for name, args, env in (
-            ("cargo doc has no warning", ["cargo", "doc", "--no-deps", "--document-private-items", *cargo],
-             {"RUSTDOCFLAGS": "-D warnings"}),
-            ("cargo package passes", ["cargo", "package", "--allow-dirty", *cargo], {}),
-            *((f"with {features or 'no feature'} it builds",
-               ["cargo", "check", "--lib", "--no-default-features", f"--features={features}", *cargo],
-               {"RUSTFLAGS": "-D warnings"})
-              for features in ("", "kvm", "ptrace", "json", "capi")),
-            ("make install", ["make", "install", f"prefix={TARGET}/installed"], {})):
-        good, out = logged(name.replace(" ", "-"), args, **env)
-        rows.append(verdict(name, good, out[-2000:]))
-    rows += features_alone() + two_versions()
-    installed = TARGET / "installed"
-    pc = installed / "lib/pkgconfig/arm64-vl.pc"
-    status, flags, _ = run(["pkg-config", "--cflags", "--libs", pc])
-    for name, source in C_PROGRAMS.items():
-        good, out = logged(f"{name}-host", ["gcc", *CFLAGS, "-o", TARGET / name, source, *flags.split()])
-        rows.append(verdict(f"{source} builds as pkg-config says", not status and good, out))
+def asking(*machines):
+    """vlmatrix takes less than a second on each machine, by the clock of a guest whose time is its instructions."""
+    rows = []
+    for mode, machine in itertools.product(("vhe", "nested"), machines):
+        job = boot.run("read -r before idle < /proc/uptime\n/test/vlmatrix --json > /tmp/json || exit 1\n"
+                       "read -r after idle < /proc/uptime\necho $before $after\n",
+                       programs(), CPU=machine, KVM=mode, ICOUNT="1")
+        times = re.findall(r"^([\d.]+) ([\d.]+)$", job.output, re.M)
+        seconds = round(float(times[0][1]) - float(times[0][0]), 2) if times and not job.status else None
+        rows.append(verdict(f"{mode}, {machine}: {seconds} s", seconds is not None and seconds < 1, job.output))
+    return rows
 
-    def ran(program):
-        return run(["env", f"LD_LIBRARY_PATH={installed / 'lib'}", program])[:2]
 
-    command = ran(installed / "bin/vlmatrix")
-    return rows + [verdict("the C example prints what the command prints",
-                           command == ran(TARGET / "vlmatrix-c") and command[0] == 0, command),
-                   verdict("every function of the C API", ran(TARGET / "c_api")[0] == 0, ran(TARGET / "c_api"))]
+def qemu():
+    """A machine that QEMU makes of what "vlmatrix qemu" prints has the lengths that were asked for."""
+    wanted = {"sve": [16, 32, 48, 64], "sme": [64]}
+    args = " ".join(f"--{name} {words(lengths)}" for name, lengths in wanted.items())
+    job = boot.run(f"/test/vlmatrix qemu --cpu max,lpa2=off {args}\n", programs(), CPU="default")
+    line = job.output.strip()
+    job = boot.run("/test/vlmatrix --json\n", programs(), CPU="default", QEMU_ARGS=f"-cpu {line}")
+    try:
+        host = json.loads(job.output)["host"]
+        found = {name: host[name]["lengths"] for name in wanted} | {"fa64": host["fa64"]}
+    except (ValueError, KeyError):
+        found = job.output
+    return [verdict("QEMU makes the machine that vlmatrix words", found == wanted | {"fa64": False}, (line, found))]
 
 
 SUITES = (
-    Suite("library on this machine", host, ("library",)),
     *(Suite(f"library, {name}", partial(guest, name, *rest),
-            ("guest", "library", *KERNELS[rest[-1].get("IMAGE", "patched")]))
+            ("guest", "library", *KERNELS[rest[-1].get("IMAGE", "patched")]), long=name not in DIFFERENT)
       for name, *rest in GUESTS),
     Suite("library, pool", pool, ("guest", "library", "patched")),
+    Suite("library, QEMU", qemu, ("guest", "library", "patched")),
+    Suite("library, states of other machines", elsewhere, ("guest", "library", "patched"), long=True),
+    Suite("library, signals of watched threads", signals, ("guest", "library", "patched"), long=True),
+    Suite("library, time of asking", partial(asking, "default", "lpa2"), ("guest", "library", "patched")),
+    Suite("library, time of asking on all machines", partial(asking, *MACHINES), ("guest", "library", "patched"),
+          long=True),
 )

@@ -2,40 +2,38 @@
 """The matrix, our tests on every machine in every mode of KVM, and what else is done to vCPUs."""
 
 import json
+import random
 import re
 from functools import partial
 
 import boot
+import sample
 import selftests
 from command import BUILD, RESULTS, log, script
 from ktap import FAILED, PASSED, Result, ktap, shard, verdict
-from machines import MACHINES, MODES, share
+from machines import MACHINES, MODES
 from report import cell_name
-from selftests import REG_LIST, RUST, SME
+from selftests import RUST
 from suite import Suite
 
-PROGRAMS = (*REG_LIST, *SME, *RUST)
-# Those that take long go through a share of the kinds of vCPU; the others take seconds, and see all kinds.
-SHARED = ("sme_guest", *RUST)
 NEEDS = ("guest", "patched", "selftests")
 
 # What the dependency experiment has to find, or it finds nothing: first, then.
 KNOWN_DEPENDENCIES = (("SVE_VLS", "Z0"), ("SME_VLS", "ZA.H[0]"), ("SVCR", "Z0"), ("SVCR", "FPSR"),
-                      ("ID_AA64PFR1_EL1", "SMCCC_ARCH_WORKAROUND_2"), ("CNTVCT_EL0", "CNTPCT_EL0"))
+                      ("ID_AA64PFR1_EL1", "SMCCC_ARCH_WORKAROUND_2"), ("CNTVCT_EL0", "CNTPCT_EL0"),
+                      ("KVM_ARM_SET_COUNTER_OFFSET", "CNTVCT_EL0"), ("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", "PMCR_EL0"))
 
 
 def cell(mode, machine, whole=False, test=None):
-    """Our tests on one machine in one mode. Where a vCPU can have a feature, tests in C and in Rust have passed
-    with it. With a test ("PROGRAM" or "PROGRAM CASE") that alone."""
+    """Our tests on one machine in one mode. Where a vCPU can have a feature, tests in Rust have passed with it, and
+    those in C if the one that has all kinds is among them. With a test ("PROGRAM" or "PROGRAM CASE") that alone."""
     if test:
         program, _, case = test.partition(" ")
         commands = {f"{program} '{case}'" if case else program: program}
     else:
-        number, count = share(mode, machine, whole)
-        part = f" -s {number}/{count}" if count > 1 else ""
-        commands = {name + part * (name in SHARED): name for name in PROGRAMS}
+        commands = sample.commands(mode, machine, whole)
     # Two cells run side by side already. What goes from CPU to CPU is tested on the default machine.
-    cpus = "2" if machine == "default" or whole or test else "1"
+    cpus = "2" if (mode, machine) in (("vhe", "default"), ("nvhe", "default")) or whole or test else "1"
     steps, where = selftests.run(commands, mode, 600, CPU=machine, SMP=cpus)
     rows = [row for command, name in commands.items() for row in selftests.results(name, steps[command], where)]
     if test:
@@ -43,15 +41,18 @@ def cell(mode, machine, whole=False, test=None):
     passed = [row.test for row in rows if row.verdict == PASSED]
     host = MACHINES[machine]
     for feature, there in (("SVE", bool(host.sve)), ("SME", bool(host.vcpu_sme(mode)))):
-        with_it = [name for name in passed if re.search(rf"\b{feature}\b", name, re.I)]
+        with_it = [name for name in passed if re.search(rf"(?<!without )\b{feature}\b", name, re.I)]
         for language, found in (("C", [n for n in with_it if not n.startswith(RUST)]),
                                 ("Rust", [n for n in with_it if n.startswith(RUST)])):
+            if language == "C" and "reg_list_sme" not in commands:  # it has all kinds
+                continue
             rows.append(verdict(f"tests in {language} found {'' if there else 'no '}vCPUs with {feature}",
                                 bool(found) == there, found[:3]))
-    for name in SHARED:
-        ran, of = shard(next(steps[c].output for c in commands if commands[c] == name))
-        rows.append(verdict(f"{name} ran its share of {number}/{count}: {ran} of {of} cases",
-                            0 < ran and (ran == of) == (count == 1), where))
+    for command, name in commands.items():
+        if name in sample.SHARED:
+            ran, of = shard(steps[command].output)
+            good = 0 < ran and (ran == of) == (command == name)
+            rows.append(verdict(f"{command} ran {ran} of {of} cases", good, where))
     return rows
 
 
@@ -87,6 +88,23 @@ def fuzzing():
     return selftests.tested(("reg_list_fuzz --steps 100000",), "vhe", 600)
 
 
+def streams(mode):
+    """Random streams of vector instructions, the same ones each time."""
+    return selftests.tested(("rust_vector_streams",), mode, 600)
+
+
+def new_streams():
+    """Streams of instructions that nobody has run before; what fails names its seed."""
+    seed = random.getrandbits(32)
+    return [row._replace(test=f"{mode}: {row.test}") for mode in MODES
+            for row in selftests.tested((f"rust_vector_streams --seed {seed} --count 20",), mode, 3000)]
+
+
+def id_space():
+    """Every id of a system register with each set of ID registers; make check sees one in 32 with each."""
+    return selftests.tested(("rust_reg_list_order -l 'other ID registers'",), "nested", 3000)
+
+
 def dependencies():
     """The dependency experiment, a part of it, and that it finds what an order loses."""
     (RESULTS / "depgraph.json").unlink(missing_ok=True)
@@ -108,9 +126,15 @@ def dependencies():
 
 # The default machine's cells take longest: they come first.
 SUITES = (
-    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS, programs=PROGRAMS)
+    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS, programs=sample.PROGRAMS)
       for machine in MACHINES for mode in MODES),
+    Suite("every id of the vector classes", partial(cell, "vhe", "default", test="sme_regs every id"), NEEDS),
+    # hVHE switches vectors by the code of nVHE.
+    *(Suite(f"random streams of instructions, {mode}", partial(streams, mode), NEEDS)
+      for mode in MODES if mode != "hvhe"),
     Suite("host FP tests beside guests", host_fp, (*NEEDS, "FP selftests")),
     Suite("fuzzing vCPUs", fuzzing, NEEDS),
     Suite("dependency experiment", dependencies, NEEDS),
+    Suite("every id of a system register", id_space, NEEDS, long=True),
+    Suite("random streams of instructions, new ones", new_streams, NEEDS, long=True),
 )

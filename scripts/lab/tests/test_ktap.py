@@ -57,6 +57,11 @@ class Ktap(unittest.TestCase):
         self.assertEqual(ktap("ok 1 # SKIP SVE: no SVE on this host\n"),
                          [Result("SVE: no SVE on this host", SKIPPED, "SVE: no SVE on this host")])
 
+    def test_a_program_that_skips_itself(self):
+        self.assertEqual(ktap("TAP version 13\n1..0 # SKIP Requirement not met: EL2\n"),
+                         [Result("all of it", SKIPPED, "Requirement not met: EL2")])
+        self.assertEqual(ktap("TAP version 13\n1..0\n"), [])
+
     def test_a_failure_is_no_skip(self):
         self.assertEqual(ktap("not ok 1 a # SKIP b\n")[0].verdict, FAILED)
 

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The file of machines, and the rule by which the kinds of vCPU are dealt out to the cells of the matrix."""
+"""The file of machines, and what the commands read from the environment."""
 
 import contextlib
 import io
-import itertools
 import os
 import re
 import subprocess
 import unittest
 
 from command import SCRIPTS, TOP
-from machines import MACHINES, MODES, lengths, parse, share
+from machines import MACHINES, lengths, parse
 
 
 def error_of(text):
@@ -51,30 +50,6 @@ class File(unittest.TestCase):
                               check=False, env={**os.environ, "CPU": "z80"})
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"CPU=z80 is not one of: {' '.join(MACHINES)} nor", done.stderr)
-
-
-class Matrix(unittest.TestCase):
-    """Which kinds run where."""
-
-    def test_every_pair_is_tested(self):
-        # Modes in which a vCPU has all features: there the kinds are that differ.
-        kinds = range(100)
-        ran = {(mode, machine, kind) for mode in MODES for machine in MACHINES for kind in kinds
-               for number, count in [share(mode, machine)] if kind % count == number}
-        for first, second in itertools.combinations(range(3), 2):
-            pairs = {(cell[first], cell[second]) for cell in ran}
-            everything = itertools.product(*[(MODES, MACHINES, kinds)[i] for i in (first, second)])
-            self.assertEqual(pairs, set(everything))
-
-    def test_each_kind_on_each_machine_where_sme_vcpus_are(self):
-        for machine in MACHINES:
-            shares = [share(mode, machine) for mode in ("vhe", "nvhe", "hvhe")]
-            covered = {kind for kind in range(30) for number, count in shares if kind % count == number}
-            self.assertEqual(covered, set(range(30)))
-
-    def test_it_is_a_sample(self):
-        self.assertEqual(share("nvhe", "lpa2")[1], 3)
-        self.assertEqual(share("nvhe", "lpa2", whole=True), (0, 1))
 
 
 class Variables(unittest.TestCase):

@@ -77,6 +77,9 @@ class Files(unittest.TestCase):
         page = self.report.html.read_text()
         self.assertEqual(page.count("not run</td>"), 5 * len(MACHINES) - 1 + 2)
 
+    def test_the_failures_stand_together(self):
+        self.assertEqual(self.report.failures(), ["failed: vhe, default: sme_regs: list"])
+
     def test_totals(self):
         self.assertEqual(self.report.totals(), "1 passed, 1 failed, 1 skipped")
         self.assertEqual(self.report.bad(), 1)
