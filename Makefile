@@ -5,7 +5,7 @@
 lab := scripts/toolbox
 check := $(lab) scripts/lab/check.py $(if $(LIST),--list) $(if $(ONLY),--only "$(ONLY)") $(if $(TEST),--test "$(TEST)")
 
-# GROUPS="prep reg-list": tree, boot and shell with these groups of patches/ alone, in a tree of their own
+# GROUPS="fixes reg-list": make itself, tree, boot and shell with these groups of patches/ alone, in a tree of their own
 space := $(subst ,, )
 export TREE := $(CURDIR)/build/linux$(if $(GROUPS),-$(subst $(space),+,$(strip $(GROUPS))))
 
@@ -30,9 +30,10 @@ check-debug:
 check-configs:
 	@$(lab) scripts/lab/check.py --only "configuration | hibernation"
 
-# The series for upstream, in build/series/, every patch built and checked
-series: bench
-	@$(lab) scripts/series
+# make series [GROUPS="THREAD..."]: the mails for upstream, a folder a thread in build/series/, every patch built and
+# checked; KDIR=TREE: on a kernel tree of your own, unbuilt
+series: $(if $(KDIR),,bench)
+	@$(lab) scripts/series $(if $(KDIR),--on "$(KDIR)") $(GROUPS)
 
 # Instructions per call, patched against unpatched
 bench: kernels
@@ -51,13 +52,14 @@ fuzz:
 fuzz-kvm: kernels
 	@$(lab) scripts/fuzz-kvm $(or $(N),1000000) $(SEED)
 
-# make mutants [ONLY=WORD]: breaks the kernel in one place at a time, and shows which tests see it: 40 minutes
+# make mutants [ONLY=WORD] [ALL_TESTS=1]: breaks the kernel in one place at a time, and shows which test sees it
 mutants: kernels
 	@$(lab) scripts/lab/mutants.py $(ONLY)
 
-# Which registers depend on one another, by experiment on every kind of vCPU: 20 minutes
+# make depgraph [IDS=1]: which registers depend on one another, by experiment on every kind of vCPU: 20 minutes;
+# IDS=1: the ids that it has seen become the selftests' known_ids.txt
 depgraph: kernels
-	@$(lab) scripts/lab/depgraph.py
+	@$(lab) scripts/lab/depgraph.py $(if $(IDS),--write-ids)
 
 # Style of sources, scripts and patches
 lint: kernels
@@ -69,14 +71,14 @@ boot: kernels
 
 # The API of the library against that of the commit which set its version
 semver:
-	@$(lab) env CARGO_TARGET_DIR=$(CURDIR)/build/library make -C tools-lib-arm64-vl semver
+	@$(lab) env CARGO_TARGET_DIR=$(CURDIR)/build/library make -C arm64-vl semver
 
 shell: kernels
 	@SHELL_IN_GUEST=1 $(lab) scripts/boot scripts/guest/shell
 
-# make apply KDIR=TREE: the series on your own kernel tree
+# make apply KDIR=TREE [GROUPS="..."]: the series on your own kernel tree
 apply:
-	@$(lab) scripts/apply "$(KDIR)"
+	@$(lab) scripts/apply "$(KDIR)" $(GROUPS)
 
 # The patched tree as a git repository, build/linux, to work in; refresh brings commits back
 tree:
