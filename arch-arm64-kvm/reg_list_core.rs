@@ -3,7 +3,8 @@
 //! The vector registers of an arm64 vCPU, and the order in which a register list is safe to
 //! restore.
 //!
-//! Pure functions over register ids: they allocate nothing, take no lock and cannot panic.
+//! Pure functions over register ids: they allocate nothing, take no lock and do not panic on any
+//! input.
 
 use core::mem::MaybeUninit;
 use kernel::{bindings, kvm::RegId, prelude::*};
@@ -15,7 +16,7 @@ const SVE_VLS: RegId = RegId::new(bindings::KVM_REG_ARM64_SVE_VLS);
 const SME_VLS: RegId = RegId::new(bindings::KVM_REG_ARM64_SME_VLS);
 const SVCR: RegId = RegId::new(bindings::KVM_REG_ARM64_SVCR);
 const ID_AA64PFR1_EL1: RegId = RegId::new(bindings::KVM_REG_ARM64_ID_AA64PFR1_EL1);
-const CNTVCT_EL0: RegId = RegId::new(bindings::KVM_REG_ARM64_CNTVCT_EL0);
+const CNTVCT_EL0: RegId = RegId::new(bindings::KVM_REG_ARM_TIMER_CNT);
 
 const Z: Block = Block::numbered(
     bindings::KVM_REG_ARM64_SVE_Z0,
@@ -39,8 +40,8 @@ const V: Block = Block {
 };
 const FPSR: Block = Block::one(RegId::new(bindings::KVM_REG_ARM64_FPSR));
 const FPMR: Block = Block::one(RegId::new(bindings::KVM_REG_ARM64_FPMR));
-const WORKAROUND_2: Block = Block::one(RegId::new(bindings::KVM_REG_ARM64_WORKAROUND_2));
-const CNTPCT_EL0: Block = Block::one(RegId::new(bindings::KVM_REG_ARM64_CNTPCT_EL0));
+const WORKAROUND_2: Block = Block::one(RegId::new(bindings::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2));
+const CNTPCT_EL0: Block = Block::one(RegId::new(bindings::KVM_REG_ARM_PTIMER_CNT));
 
 /// The vector registers that a vCPU in this state has, in the kernel's own order.
 fn blocks(state: VecState) -> [Block; 7] {

@@ -23,15 +23,15 @@ pub const KVM_REG_ARM64_SVCR: u64 = 0x6030_0000_0013_da12;
 pub const KVM_REG_ARM64_FPMR: u64 = 0x6030_0000_0013_da22;
 pub const KVM_REG_ARM64_ID_AA64PFR1_EL1: u64 = 0x6030_0000_0013_c021;
 /// That of CNTV_CVAL_EL0: the two were confused, and are for ever.
-pub const KVM_REG_ARM64_CNTVCT_EL0: u64 = 0x6030_0000_0013_df1a;
-pub const KVM_REG_ARM64_CNTPCT_EL0: u64 = 0x6030_0000_0013_df01;
+pub const KVM_REG_ARM_TIMER_CNT: u64 = 0x6030_0000_0013_df1a;
+pub const KVM_REG_ARM_PTIMER_CNT: u64 = 0x6030_0000_0013_df01;
 
 /// The class 0x10, core registers: the place in `struct kvm_regs` in words of 32 bits.
 pub const KVM_REG_ARM64_V0: u64 = 0x6040_0000_0010_0054;
 pub const KVM_REG_ARM64_FPSR: u64 = 0x6020_0000_0010_00d4;
 
-/// The class 0x14, firmware registers: `KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2`.
-pub const KVM_REG_ARM64_WORKAROUND_2: u64 = 0x6030_0000_0014_0002;
+/// The class 0x14, firmware registers.
+pub const KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2: u64 = 0x6030_0000_0014_0002;
 
 /// How many Z and P there are: Arm ARM, B1.2.1.
 pub const KVM_ARM64_SVE_NUM_ZREGS: u32 = 32;

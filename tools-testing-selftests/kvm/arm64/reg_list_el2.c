@@ -12,9 +12,11 @@
 
 #define PMU_PPI		23
 
+/* Says which counters it sees that are enabled, interrupt or have overflowed. */
 static void guest_code(u64 *nowhere)
 {
-	WRITE_ONCE(*nowhere, 0);
+	WRITE_ONCE(*nowhere, read_sysreg(pmcntenset_el0) | read_sysreg(pmintenset_el1) |
+			     read_sysreg(pmovsset_el0));
 }
 
 /* With a GIC, as nested virtualization needs one. */
@@ -151,18 +153,23 @@ static bool have(struct kvm_vcpu *vcpu, u64 bits, const char *when)
 
 /*
  * The guest goes on at EL1, where it has no translation of its own, and writes
- * to where nothing is: with the exit, KVM has reloaded the PMU.
+ * to where nothing is: with the exit, KVM has reloaded the PMU.  What it wrote
+ * is returned.
  */
-static void run_at_el1(struct kvm_vcpu *vcpu)
+static u64 run_at_el1(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vm *vm = vcpu->vm;
+	u64 written;
 
 	vcpu_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_HCR_EL2), HCR_EL2_RW | HCR_EL2_E2H);
 	vcpu_set_reg(vcpu, ARM64_CORE_REG(regs.pc), addr_gva2gpa(vm, (gva_t)guest_code));
-	vcpu_set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]), vm->ucall_mmio_addr);
+	/* Not where a ucall would be. */
+	vcpu_set_reg(vcpu, ARM64_CORE_REG(regs.regs[0]), vm->ucall_mmio_addr + vm->page_size);
 	vcpu_run(vcpu);
 	TEST_ASSERT(vcpu->run->exit_reason == KVM_EXIT_MMIO, "the guest exits by %s",
 		    exit_reason_str(vcpu->run->exit_reason));
+	memcpy(&written, vcpu->run->mmio.data, sizeof(written));
+	return written;
 }
 
 static void test_counters(void)
@@ -172,8 +179,8 @@ static void test_counters(void)
 	int irq = PMU_PPI;
 	struct kvm_vcpu *vcpu;
 	unsigned int i, n;
+	u64 bits, seen;
 	bool good;
-	u64 bits;
 
 	if (!kvm_check_cap(KVM_CAP_ARM_PMU_V3)) {
 		ksft_test_result_skip("%s: no PMU on this host\n", name);
@@ -204,7 +211,11 @@ static void test_counters(void)
 		vcpu_set_reg(vcpu, bitmaps[i].id, bits);
 	good &= have(vcpu, bits, "written at EL1");
 
-	run_at_el1(vcpu);
+	seen = run_at_el1(vcpu);
+	if (seen != BIT(0)) {
+		ksft_print_msg("the guest at EL1 sees 0x%lx\n", (unsigned long)seen);
+		good = false;
+	}
 	good &= have(vcpu, bits, "after a run at EL1");
 
 	ksft_test_result(good, "%s\n", name);

@@ -1676,7 +1676,8 @@ static void *killer_thread(void *arg)
 	struct killer *k = arg;
 
 	while (!k->stop) {
-		usleep(2000);
+		/* Less and less often, so that the guest gets on if a signal takes long. */
+		usleep(2000 + 100 * READ_ONCE(nr_signals));
 		pthread_kill(k->victim, SIGUSR1);
 	}
 	return NULL;

@@ -76,7 +76,7 @@ struct sme_case {
 	unsigned int timeout;
 };
 
-#define SME_CASE_TIMEOUT	240
+#define SME_CASE_TIMEOUT	1200
 #define SME_MAX_COMPLAINTS	25
 
 static u64 sme_seed = 0x9e3779b97f4a7c15ULL;
