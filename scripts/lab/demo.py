@@ -98,7 +98,8 @@ def main():
     bad = [kind for kind in KINDS if after[kind]["restore_errors"] or after[kind]["restore_lost"]]
     # The clocks of the released kernel have to be wrong, or this could not see that they are right.
     good = good and not bad and after["SVE"]["sve_vls"] == 0
-    good = good and any(behind["debian"]) and not any(behind["patched"])
+    # Both run on while they are saved and restored: half a minute is none of the 39.
+    good = good and any(by > 60 for by in behind["debian"]) and not any(abs(by) > 30 for by in behind["patched"])
     data = {"clocks": behind, "debian": before, "patched": after, "vhe": vhe, "nvhe": nvhe, "order": order}
     say(f"\nas JSON: {save('demo.json', data)}")
     raise SystemExit(0 if good else 1)

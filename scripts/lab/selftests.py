@@ -45,7 +45,7 @@ def results(name, step, where):
                            f"exit status {step.status}\n{last}")]
 
 
-def tested(names, kvm, timeout=240, **env):
+def tested(names, kvm, timeout=1800, **env):
     """The results of programs of ours in one boot."""
     steps, where = run(names, kvm, timeout, **env)
     return [row for name in names for row in results(name, steps[name], where)]

@@ -58,13 +58,13 @@ def boot_tests(tmp):
         rows.append(verdict(f"a foreign program, {kvm}", status == 7 and "hello, you" in out, f"{status}\n{out}{err}"))
     status, _ = script("build-kernel", BUILD / "linux/out", "patched", KVM="nvhe", CPU="none")
     rows.append(verdict("a build is not disturbed by KVM= and CPU=", not status))
-    for what, body, wanted in (
-            ("a shell script", "exit 9", (9, "")),
-            ("a kernel panic", "echo c > /proc/sysrq-trigger", (125, "the whole console is in")),
-            ("a hang", "sleep 1000", (124, "no answer in 20 s"))):
+    for what, body, timeout, wanted in (
+            ("a shell script", "exit 9", "300", (9, "")),
+            ("a kernel panic", "echo c > /proc/sysrq-trigger", "300", (125, "the whole console is in")),
+            ("a hang", "sleep 1000", "20", (124, "no answer in 20 s"))):
         job = tmp / "job"
         job.write_text(f"#!/bin/sh\n{body}\n")
-        status, _, err = command([SCRIPTS / "boot", job], TIMEOUT="20")
+        status, _, err = command([SCRIPTS / "boot", job], TIMEOUT=timeout)
         rows.append(verdict(what, status == wanted[0] and wanted[1] in err, f"{status}\n{err}"))
     # As a user gives it: through make and the toolbox.
     (tmp / "extra").mkdir()
@@ -84,6 +84,8 @@ def kernel_clone(where):
     git(["git", "-C", where, "checkout", "-q", "--detach", "unpatched"])
     for name in ("name", "email"):
         git(["git", "-C", where, "config", f"user.{name}", "check@localhost"])
+    # What git does in the background would be in the way of removing the clone.
+    git(["git", "-C", where, "config", "maintenance.auto", "false"])
     return where
 
 

@@ -133,7 +133,7 @@ def saved(kvm, until, least):
 def goes_wrong(kvm, how="--svcr-last yes", **env):
     """The same with SVCR behind all other registers, by the VMM or by the kernel, goes wrong, and the guest sees it."""
     guest = ("step sums /test/za-sum /tmp/never\n", {"za-sum": SUM}, "", f"--every 500 {how} --go-on yes")
-    jobs, where = run(f"goes wrong {kvm} {how}", {"linux": guest}, kvm, TIMEOUT="300", **env)
+    jobs, where = run(f"goes wrong {kvm} {how}", {"linux": guest}, kvm, TIMEOUT="1500", **env)
     vmm, said = Vmm(jobs[""].step("linux")), jobs["linux"].step("sums").output
     return [verdict(f"calls fail: {vmm.failed} in {vmm.restores} restores", vmm.failed, where),
             verdict(f"registers are lost: {vmm.differ}", vmm.differ, where),
@@ -144,7 +144,7 @@ def without(kvm):
     """A guest without SME sees none, on a machine that has it, beside one that has it."""
     programs = {"za-sum": SUM}
     jobs, where = run(f"without {kvm}", {"without": (SEES, programs, "--sme 0", ""),
-                                         "with": (SEES, programs, "--cpus 2", "")}, kvm, TIMEOUT="300")
+                                         "with": (SEES, programs, "--cpus 2", "")}, kvm, TIMEOUT="1500")
     rows = [verdict("the boot ends well", not jobs[""].status, where)]
     for guest, count, status in (("without", "0", selftests.KSFT_SKIP), ("with", "2", 0)):
         seen, ran = jobs[guest].step("cpuinfo").output.strip(), jobs[guest].step("za-sum")
@@ -230,7 +230,7 @@ def beside(kvm):
 SUITES = (
     # In VHE it fails now and then, by a preempt notifier of KVM that does not fire: the machine's kernel warns in
     # kvm_vcpu_load_debug(), and the VMM goes on with TPIDR_EL0 of the guest. Why is not known yet.
-    *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, "sleep 20", 40), NEEDS, long=kvm == "vhe")
+    *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, "sleep 20", 10), NEEDS, long=kvm == "vhe")
       for kvm in MODES),
     Suite("guests with and without SME", partial(without, "vhe"), NEEDS),
     Suite("guests with SVCR last", partial(goes_wrong, "vhe"), NEEDS),

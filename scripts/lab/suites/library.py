@@ -66,7 +66,7 @@ sleep 1
 step sums sh -c "for look in 1 2 3; do ./vlmatrix pid $!; done"
 echo > /tmp/enough
 """
-    job = boot.run(body, {**programs(), "za-sum": SUM}, CPU=machine, KVM=mode, TIMEOUT="900", **env)
+    job = boot.run(body, {**programs(), "za-sum": SUM}, CPU=machine, KVM=mode, TIMEOUT="3000", **env)
     where = log(selftests.file_name("library", name), job.output)
     vmm, tried = job.step("vmm"), job.step("try")
     numbers = "ZA" if sme else "Z" if host.sve else "V"

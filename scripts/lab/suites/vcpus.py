@@ -34,7 +34,7 @@ def cell(mode, machine, whole=False, test=None):
         commands = sample.commands(mode, machine, whole)
     # Two cells run side by side already. What goes from CPU to CPU is tested on the default machine.
     cpus = "2" if (mode, machine) in (("vhe", "default"), ("nvhe", "default")) or whole or test else "1"
-    steps, where = selftests.run(commands, mode, 600, CPU=machine, SMP=cpus)
+    steps, where = selftests.run(commands, mode, 1800, CPU=machine, SMP=cpus)
     rows = [row for command, name in commands.items() for row in selftests.results(name, steps[command], where)]
     if test:
         return rows
@@ -69,8 +69,10 @@ def host_fp():
     files = {n: BUILD / "selftests-arm64" / n for n in (*alone, "fp-stress", "fpsimd-test", "sve-test")}
     job = boot.run("cd /test\nwhile true; do ./sme_guest; done > /tmp/guests 2>&1 &\nguests=$!\n"
                    + "".join(f"step {t} timeout 20 ./{t}\n" for t in alone)
-                   + "step fp-stress ./fp-stress -t 60\nkill $guests\nstep guests cat /tmp/guests\n",
-                   files | {"sme_guest": selftests.FOLDER / "sme_guest"}, TIMEOUT="600")
+                   + "step fp-stress ./fp-stress -t 60\n"
+                   "until [ $(grep -c ^ok /tmp/guests) -gt 20 ]; do sleep 1; done\n"
+                   "kill $guests\nstep guests cat /tmp/guests\n",
+                   files | {"sme_guest": selftests.FOLDER / "sme_guest"}, TIMEOUT="3000")
     where = log("host-fp", job.output)
     rows = [verdict("the boot ends well", not job.status, where)]
     for name in alone:
@@ -85,12 +87,12 @@ def host_fp():
 
 def fuzzing():
     """A hundred thousand random calls to vCPUs; "make fuzz-kvm" makes a million on the debug kernel."""
-    return selftests.tested(("reg_list_fuzz --steps 100000",), "vhe", 600)
+    return selftests.tested(("reg_list_fuzz --steps 100000",), "vhe", 3000)
 
 
 def streams(mode):
     """Random streams of vector instructions, the same ones each time."""
-    return selftests.tested(("rust_vector_streams",), mode, 600)
+    return selftests.tested(("rust_vector_streams",), mode, 3000)
 
 
 def new_streams():
@@ -119,7 +121,7 @@ def dependencies():
     rows += [Result(f"{loss['register']} of {loss['vcpu']} is restored", FAILED) for loss in found["losses"]]
     rows += [verdict(f"it finds {first} -> {then}", (first, then) in pairs) for first, then in KNOWN_DEPENDENCIES]
     program = {"reg_list_depgraph": selftests.FOLDER / "reg_list_depgraph"}
-    job = boot.run("/test/reg_list_depgraph --quick --old-order --only SVE+SME\n", program)
+    job = boot.run("/test/reg_list_depgraph --quick --old-order --only SVE+SME\n", program, TIMEOUT="1500")
     refused = job.status == 1 and "VIOLATED: SVCR -> " in job.output and "LOST: Z0 of " in job.output
     return rows + [verdict("the old order is refused", refused, job.output[-2000:])]
 
