@@ -18,12 +18,7 @@ use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Offer, Size, Svcr, 
 use common::{set_svcr, Vcpu};
 use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_PMU_V3};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use std::{
-    collections::BTreeSet,
-    env,
-    fs::File,
-    time::Duration,
-};
+use std::{collections::BTreeSet, env, fs::File, time::Duration};
 
 /// Skips a test, with the reason, where there is no KVM.
 macro_rules! offer {

@@ -108,21 +108,24 @@ def pool():
     return rows
 
 
-def elsewhere():
-    """States of every kind of vCPU of every machine, on every other one: why_not() tells which KVM takes."""
-    states, table = RESULTS / "library-states", []
-    for name in MACHINES:
-        job = boot.run(f"SAVE={name} /test/machine --nocapture a_state_of_each_kind_is_saved\n", programs(), CPU=name)
+def carried(file, boots):
+    """States of every kind of vCPU of each boot, {name: what it is}, in each boot: why_not() tells which KVM takes."""
+    states, table = RESULTS / file, []
+    for name, env in boots.items():
+        job = boot.run(f"SAVE={name} /test/machine --nocapture a_state_of_each_kind_is_saved\n", programs(), **env)
         table += re.findall(r"^(?:test .* \.\.\. )?state (.*)$", job.output, re.M)
     states.write_text("\n".join(table) + "\n")
-    rows = [verdict("there are states of all machines", {line.split()[0] for line in table} == set(MACHINES), "")]
-    for name in MACHINES:
+    rows = [verdict("there are states of all", {line.split()[0] for line in table} == set(boots), "")]
+    for name, env in boots.items():
         job = boot.run("STATES=/test/states /test/machine --nocapture states_of_other_machines_fit_as_foretold\n",
-                       {**programs(), "states": states}, CPU=name, TIMEOUT="900")
-        where = log(selftests.file_name("library-elsewhere", name), job.output)
-        fits = re.findall(r"fit \S+ \S+ (true|false)$", job.output, re.M)
+                       {**programs(), "states": states}, TIMEOUT="3000", **env)
+        where = log(selftests.file_name(file, name), job.output)
+        fits = re.findall(r"fit (\S+) \S+ (true|false)$", job.output, re.M)
         good = not job.status and "1 passed" in job.output and len(fits) == len(table)
-        rows.append(verdict(f"on {name}: {fits.count('true')} of {len(table)} states fit, as foretold", good, where))
+        counts = ", ".join(f"{fits.count((of, 'true'))} of the {sum(it[0] == of for it in fits)} of {of}" for of in boots)
+        rows.append(verdict(f"on {name} fit, as foretold: {counts}", good, where))
+        rows.append(verdict(f"on {name} fit all of its own", (name, "true") in fits and (name, "false") not in fits,
+                            where))
     return rows
 
 
@@ -172,7 +175,12 @@ SUITES = (
       for name, *rest in GUESTS),
     Suite("library, pool", pool, ("guest", "library", "patched")),
     Suite("library, QEMU", qemu, ("guest", "library", "patched")),
-    Suite("library, states of other machines", elsewhere, ("guest", "library", "patched"), long=True),
+    Suite("library, states of the released kernel",
+          partial(carried, "library-states-released", {"released": {"IMAGE": "debian"}, "patched": {}}),
+          ("guest", "library", "patched")),
+    Suite("library, states of other machines",
+          partial(carried, "library-states", {name: {"CPU": name} for name in MACHINES}),
+          ("guest", "library", "patched"), long=True),
     Suite("library, signals of watched threads", signals, ("guest", "library", "patched"), long=True),
     Suite("library, time of asking", partial(asking, ("vhe", "lpa2"), ("nested", "default")),
           ("guest", "library", "patched")),
