@@ -15,7 +15,7 @@ SHARED = ("sme_guest", *RUST)
 # To sme_guest a kind is a set of features, whatever the lengths: there are no more.
 FEATURES = 4
 # In every cell: what takes no time where it does not belong.
-ALWAYS = ("reg_list_order", "reg_list_el2")
+ALWAYS = ("reg_list_order", "reg_list_el2", "sve_write_fault")
 # Into how many parts, on all machines but the default. All kinds are there in the first three modes, which have all
 # parts between them; the other two differ by mode and not by machine.
 PARTS = {"vhe": 3, "nvhe": 3, "hvhe": 3, "protected": 9, "nested": 9}

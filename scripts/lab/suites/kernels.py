@@ -50,7 +50,7 @@ BUILDS = (
 
 def compare(kvm):
     """The kernel's own kvm selftests pass, or say of the patched kernel what they say of the released one."""
-    ours = ("reg_list_", "sme_", "rust_")
+    ours = ("reg_list_", "sme_", "sve_write_", "rust_")
     left = sorted(p.name for p in selftests.FOLDER.iterdir()
                   if not p.suffix and not LEFT_OUT.search(p.name) and not p.name.startswith(ours))
 
@@ -207,7 +207,7 @@ SUITES = (
     Suite("configuration with CFI and a shadow call stack",
           partial(variant, "cfi", True, "CONFIG_CFI=y", "CONFIG_SHADOW_CALL_STACK=y"),
           ("guest", "patched", "selftests"), long=True),
-    Suite("groups alone, fixes", partial(groups_alone, ("reg_list_room", "reg_list_el2"), "fixes"),
+    Suite("groups alone, fixes", partial(groups_alone, ("reg_list_room", "reg_list_el2", "sve_write_fault"), "fixes"),
           ("guest", "patched", "selftests"), long=True),
     Suite("groups alone, fixes and reg-list", partial(groups_alone, REG_LIST, "fixes", "reg-list"),
           ("guest", "patched", "selftests"), long=True),

@@ -1564,6 +1564,48 @@ static noinline __sme_code long host_kvm_run(struct host *h, int fd, u64 svcr, u
 	return ret;
 }
 
+/* Enters a guest with the secret in all of the caller's own registers. */
+static noinline __sme_code long host_run_with_secret(struct host *h, int fd)
+{
+	long ret;
+
+	sme_load_image(&h->want, h->has);
+	ret = host_syscall(__NR_ioctl, fd, KVM_RUN, 0);
+	host_leave();
+	return ret;
+}
+
+/* What the VMM has in its registers, no guest can read. */
+static void test_host_secret(unsigned int features)
+{
+	struct guest g = guest_new(&(struct kind){ features }, guest_look);
+	struct sme_image *seen = guest_va(&g, &got);
+	struct host *h = host_new(SME_MAX_VQ);
+	u64 *word = (u64 *)&h->want;
+	unsigned int i;
+	long ret;
+
+	if (!(h->has & SME_HAS_SME))
+		SME_SKIP("no SME in the host");
+
+	host_set_vl(h);
+	do {
+		sme_fill_image(&h->want, h->has, SME_ZA, h->vl, h->svl, 1);
+		for (i = 0; i < offsetof(struct sme_image, ffr) / sizeof(*word); i++)
+			word[i] = SECRET;
+		for (i = 0; i < SME_ZT0_BYTES / sizeof(*word); i++)
+			((u64 *)h->want.zt0)[i] = SECRET;
+		h->want.tpidr2 = SECRET;
+		sme_clobber();
+		ret = host_run_with_secret(h, g.vcpu->fd);
+		sme_clobber();
+		TEST_ASSERT(!ret, "KVM_RUN gives %ld", ret);
+		SME_CHECK(!image_has_secret(seen), "the VMM's secret");
+	} while (guest_exited(&g));
+	guest_free(&g);
+	free(h);
+}
+
 static void test_host_state(unsigned int features)
 {
 	struct guest g = guest_new(&(struct kind){ features,
@@ -2100,6 +2142,7 @@ static const struct sme_case tests[] = {
 	{ "views",		SME_ANY_KIND,	test_views },
 	{ "isolation",		SME_ANY_KIND,	test_isolation },
 	{ "host isolation",	SME_WITH_SME,	test_host_isolation },
+	{ "host secret",	SME_ANY_KIND,	test_host_secret },
 	{ "host state",		SME_ANY_KIND,	test_host_state },
 	{ "signals",		SME_WITH_SME,	test_signals },
 	{ "ptrace",		SME_WITH_SME,	test_ptrace },
