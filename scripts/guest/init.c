@@ -11,9 +11,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -48,6 +50,21 @@ static void mount_all(void)
 		if (mount(m->type, m->where, m->type, 0, NULL) && errno != EBUSY)
 			printf("init: no %s on %s: %s\n", m->type, m->where, strerror(errno));
 	}
+}
+
+/*
+ * There is a VM for as long as the machine runs.  With the first one KVM patches
+ * calls into the scheduler (preempt_notifier_key), and out with the last.  QEMU can
+ * keep its translation of an instruction from before the patch, if another CPU
+ * translates the code just then: a vCPU's thread then leaves its CPU with the
+ * guest's registers in it, which KVM says in kvm_vcpu_load_debug().
+ */
+static void hold_vm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm >= 0)
+		ioctl(kvm, KVM_CREATE_VM, 0);
 }
 
 static void exec_job(void)
@@ -85,6 +102,7 @@ int main(void)
 	/* Nothing may wait in a buffer that fork() would double. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mount_all();
+	hold_vm();
 	printf("@@begin job\n");
 
 	job = fork();

@@ -228,10 +228,7 @@ def beside(kvm):
 
 
 SUITES = (
-    # In VHE it fails now and then, by a preempt notifier of KVM that does not fire: the machine's kernel warns in
-    # kvm_vcpu_load_debug(), and the VMM goes on with TPIDR_EL0 of the guest. Why is not known yet.
-    *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, "sleep 20", 10), NEEDS, long=kvm == "vhe")
-      for kvm in MODES),
+    *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, "sleep 20", 10), NEEDS) for kvm in MODES),
     Suite("guests with and without SME", partial(without, "vhe"), NEEDS),
     Suite("guests with SVCR last", partial(goes_wrong, "vhe"), NEEDS),
     *(Suite(f"guests saved and restored 200 times, {kvm}", partial(saved, kvm, FP_STRESS.format(seconds=150), 200),
