@@ -231,7 +231,7 @@ SUITES = (
     *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, "sleep 20", 10), NEEDS) for kvm in MODES),
     Suite("guests with and without SME", partial(without, "vhe"), NEEDS),
     Suite("guests with SVCR last", partial(goes_wrong, "vhe"), NEEDS),
-    *(Suite(f"guests saved and restored 200 times, {kvm}", partial(saved, kvm, FP_STRESS.format(seconds=150), 200),
+    *(Suite(f"guests saved and restored 200 times, {kvm}", partial(saved, kvm, FP_STRESS.format(seconds=300), 200),
             NEEDS, long=True)
       for kvm in MODES),
     Suite("guests with SVCR last, nvhe", partial(goes_wrong, "nvhe"), NEEDS, long=True),
