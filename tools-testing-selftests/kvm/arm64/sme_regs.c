@@ -1602,7 +1602,8 @@ static void test_smidr(unsigned int kind)
 		vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init);
 		host = vcpu_get_reg(vcpu, id);
 		check_id_write(vcpu, "SMIDR_EL1.SMPS", id, host | SMIDR_EL1_SMPS_MASK, EINVAL);
-		check_id_write(vcpu, "SMIDR_EL1.Revision", id, host ^ BIT(16), writable ? 0 : EINVAL);
+		check_id_write(vcpu, "SMIDR_EL1.Revision", id, host ^ BIT(16),
+			       writable ? 0 : EINVAL);
 		kvm_vm_free(vm);
 	}
 }
