@@ -65,6 +65,13 @@ def groups_kernel(*groups):
     return kernel(tree / "out", "+".join(groups))
 
 
+def groups_selftests(out):
+    """Builds the kvm selftests of the tree of a kernel of some groups; their folder."""
+    programs = BUILD / out.parent.name.replace("linux", "selftests")
+    _done("the kvm selftests", script("build-selftests", TREE=str(out.parent), PROGRAMS=str(programs))[0])
+    return programs
+
+
 def image(out):
     """The Image in a build folder."""
     return str(out / "arch/arm64/boot/Image")

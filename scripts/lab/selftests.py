@@ -23,11 +23,11 @@ def file_name(*words):
     return re.sub(r"[^\w.-]+", "-", "-".join(str(word) for word in words if word))[-100:].strip("-").lower()
 
 
-def run(commands, kvm, timeout=60, **env):
+def run(commands, kvm, timeout=60, folder=FOLDER, **env):
     """Runs programs with their arguments, each a step, in one boot: ({command: Step}, path of the log)."""
     body = "".join(f"step {shlex.quote(c)} timeout {timeout} /test/{c}\n" for c in commands)
     programs = {c.split()[0] for c in commands}
-    job = boot.run(body, {p: FOLDER / p for p in programs}, KVM=kvm, TIMEOUT=str(120 + timeout * len(commands)), **env)
+    job = boot.run(body, {p: folder / p for p in programs}, KVM=kvm, TIMEOUT=str(120 + timeout * len(commands)), **env)
     where = log(file_name("selftests", kvm, *env.values(), *(commands if len(commands) == 1 else ())), job.output)
     return {c: job.step(c) for c in commands}, where
 
@@ -45,7 +45,7 @@ def results(name, step, where):
                            f"exit status {step.status}\n{last}")]
 
 
-def tested(names, kvm, timeout=1800, **env):
+def tested(names, kvm, timeout=1800, folder=FOLDER, **env):
     """The results of programs of ours in one boot."""
-    steps, where = run(names, kvm, timeout, **env)
+    steps, where = run(names, kvm, timeout, folder, **env)
     return [row for name in names for row in results(name, steps[name], where)]

@@ -10,7 +10,7 @@ import boot
 import selftests
 from command import BUILD, SCRIPTS, log, run
 from ktap import PASSED, SKIPPED, Result, ktap, verdict
-from products import WITHOUT_KUNIT, WITHOUT_RUST, Broken, groups_kernel, image, kernel
+from products import WITHOUT_KUNIT, WITHOUT_RUST, Broken, groups_kernel, groups_selftests, image, kernel
 from reglist import lists
 from selftests import REG_LIST, SME, tested
 from suite import Suite
@@ -134,12 +134,12 @@ def debug_kernel(names):
 
 
 def groups_alone(programs, *groups):
-    """The kernel of some groups of patches/ builds, and what belongs to them passes on it in every mode: tests in C,
-    and with the order of the list KUnit and what "make" shows."""
+    """The kernel of some groups of patches/ builds, and what belongs to them passes on it in every mode: their tests in
+    C as they are there, and with the order of the list KUnit and what "make" shows."""
     out = groups_kernel(*groups)
-    rows = []
+    folder, rows = groups_selftests(out), []
     for kvm in ("vhe", "nvhe", "protected", "nested"):
-        found = tested(programs, kvm, IMAGE=image(out))
+        found = tested(programs, kvm, folder=folder, IMAGE=image(out))
         if "reg-list" in groups:
             found += kunit_tests(IMAGE=image(out), KVM=kvm)
         rows += [row._replace(test=f"{kvm}: {row.test}") for row in found]

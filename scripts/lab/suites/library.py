@@ -122,7 +122,7 @@ def carried(file, boots):
         where = log(selftests.file_name(file, name), job.output)
         fits = re.findall(r"fit (\S+) \S+ (true|false)$", job.output, re.M)
         good = not job.status and "1 passed" in job.output and len(fits) == len(table)
-        counts = ", ".join(f"{fits.count((of, 'true'))} of the {sum(it[0] == of for it in fits)} of {of}" for of in boots)
+        counts = ", ".join(f"{fits.count((of, 'true'))} of {sum(it[0] == of for it in fits)} of {of}" for of in boots)
         rows.append(verdict(f"on {name} fit, as foretold: {counts}", good, where))
         rows.append(verdict(f"on {name} fit all of its own", (name, "true") in fits and (name, "false") not in fits,
                             where))
