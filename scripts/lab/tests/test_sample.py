@@ -46,7 +46,7 @@ class Sample(unittest.TestCase):
             self.assertEqual(seen, set(range(90)))
 
     def test_it_is_a_sample(self):
-        self.assertEqual(len(commands("nvhe", "lpa2")), 7)
+        self.assertLess(len(commands("nvhe", "lpa2")), len(PROGRAMS))
         self.assertEqual(commands("nvhe", "lpa2", whole=True), {name: name for name in PROGRAMS})
         self.assertEqual(commands("vhe", "default"), commands("nvhe", "lpa2", whole=True))
         self.assertEqual(len(commands("nested", "default")), len(PROGRAMS))
