@@ -9,6 +9,7 @@
 #include <linux/psci.h>
 #include <asm/cputype.h>
 
+#include "arch_timer.h"
 #include "reg_list_vcpu.h"
 #include "vgic.h"
 
@@ -147,6 +148,16 @@ static void test_too_early(void)
 	kvm_vm_free(vm);
 }
 
+/* Leaves the line of a timer's interrupt high. */
+static void guest_fire_timer(void)
+{
+	timer_set_cval(VIRTUAL, 0);
+	timer_set_ctl(VIRTUAL, CTL_ENABLE);
+	while (!(timer_get_ctl(VIRTUAL) & CTL_ISTATUS))
+		;
+	GUEST_DONE();
+}
+
 static void guest_cpu_on(u64 target)
 {
 	struct arm_smccc_res res;
@@ -169,44 +180,12 @@ static void init_pmu(struct kvm_vcpu *vcpu)
 	vcpu_device_attr_set(vcpu, KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_INIT, NULL);
 }
 
-/*
- * CPU_ON leaves a reset for the target to do later.  The list has to be that of
- * the vCPU after it, of which all the ids in it can then be read.
- */
-static void test_pending_reset(void)
+static void run_until_done(struct kvm_vcpu *vcpu)
 {
-	struct kvm_mp_state stopped = { .mp_state = KVM_MP_STATE_STOPPED };
-	struct kvm_vcpu *source, *target;
-	struct kvm_reg_list *list, *before;
-	struct kvm_vcpu_init init;
-	struct kvm_vm *vm;
 	struct ucall uc;
-	u64 mpidr, pc, x0;
 
-	if (kind->features & BIT(KVM_ARM_VCPU_PMU_V3) && !kvm_supports_vgic_v3()) {
-		skip("listing with a reset pending", "no GICv3 for the PMU's interrupt");
-		return;
-	}
-
-	vm = vm_create(2);
-	kvm_get_default_vcpu_target(vm, &init);
-	init.features[0] |= BIT(KVM_ARM_VCPU_PSCI_0_2) | kind->features;
-	source = aarch64_vcpu_add(vm, 0, &init, guest_cpu_on);
-	target = aarch64_vcpu_add(vm, 1, &init, guest_cpu_on);
-	finalize_vcpu(source);
-	finalize_vcpu(target);
-	kvm_arch_vm_finalize_vcpus(vm);
-
-	init_pmu(source);
-	init_pmu(target);
-
-	vcpu_mp_state_set(target, &stopped);
-	before = must_list(target);
-
-	mpidr = vcpu_get_reg(target, KVM_ARM64_SYS_REG(SYS_MPIDR_EL1));
-	vcpu_args_set(source, 1, mpidr & MPIDR_HWID_BITMASK);
-	vcpu_run(source);
-	switch (get_ucall(source, &uc)) {
+	vcpu_run(vcpu);
+	switch (get_ucall(vcpu, &uc)) {
 	case UCALL_DONE:
 		break;
 	case UCALL_ABORT:
@@ -215,12 +194,71 @@ static void test_pending_reset(void)
 	default:
 		TEST_FAIL("unexpected ucall: %lu", (unsigned long)uc.cmd);
 	}
+}
 
+/* The levels of the private interrupts' lines, of which bit n is number n. */
+static u32 line_levels(struct kvm_vcpu *vcpu, u64 mpidr)
+{
+	u32 levels;
+
+	kvm_device_attr_get(vcpu->vm->arch.gic_fd, KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO,
+			    mpidr << KVM_DEV_ARM_VGIC_V3_MPIDR_SHIFT |
+			    VGIC_LEVEL_INFO_LINE_LEVEL << KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT,
+			    &levels);
+	return levels;
+}
+
+/*
+ * CPU_ON leaves a reset for the target to do later.  The list has to be that of
+ * the vCPU after it, of which all the ids in it can then be read.  No register
+ * tells whether the listing or the access to the register did the reset.  The
+ * line of a timer that was firing does: the reset lowers it.
+ */
+static void test_pending_reset(void)
+{
+	struct kvm_mp_state stopped = { .mp_state = KVM_MP_STATE_STOPPED };
+	struct kvm_vcpu *source, *target;
+	struct kvm_reg_list *list, *before;
+	struct kvm_vcpu_init init;
+	struct kvm_vm *vm;
+	u64 mpidr, pc, x0;
+	u32 high, low;
+
+	if (!kvm_supports_vgic_v3()) {
+		skip("listing with a reset pending", "no GICv3 to ask for a timer's line");
+		skip("the listing does a pending reset", "no GICv3 to ask for a timer's line");
+		return;
+	}
+
+	vm = vm_create(2);
+	kvm_get_default_vcpu_target(vm, &init);
+	init.features[0] |= BIT(KVM_ARM_VCPU_PSCI_0_2) | kind->features;
+	source = aarch64_vcpu_add(vm, 0, &init, guest_cpu_on);
+	target = aarch64_vcpu_add(vm, 1, &init, guest_fire_timer);
+	finalize_vcpu(source);
+	finalize_vcpu(target);
+	kvm_arch_vm_finalize_vcpus(vm);
+
+	init_pmu(source);
+	init_pmu(target);
+
+	run_until_done(target);
+	vcpu_mp_state_set(target, &stopped);
+	before = must_list(target);
+
+	mpidr = vcpu_get_reg(target, KVM_ARM64_SYS_REG(SYS_MPIDR_EL1)) & MPIDR_HWID_BITMASK;
+	vcpu_args_set(source, 1, mpidr);
+	run_until_done(source);
+
+	high = line_levels(target, mpidr);
 	list = must_list(target);
+	low = line_levels(target, mpidr);
 	pc = vcpu_get_reg(target, ARM64_CORE_REG(regs.pc));
 	x0 = vcpu_get_reg(target, ARM64_CORE_REG(regs.regs[0]));
 	result(pc == CPU_ON_ENTRY && x0 == CPU_ON_CONTEXT && same_ids(list, before) &&
 	       all_accessible(target, list), "listing with a reset pending");
+	ksft_print_msg("lines that are high: 0x%x, and 0x%x after the listing\n", high, low);
+	result(high && !low, "the listing does a pending reset");
 
 	free(list);
 	free(before);
@@ -346,7 +384,7 @@ free_with:
 static const struct kind_test tests[] = {
 	{ test_room,		6 },
 	{ test_too_early,	2 },
-	{ test_pending_reset,	1 },
+	{ test_pending_reset,	2 },
 	{ test_race,		1 },
 };
 
