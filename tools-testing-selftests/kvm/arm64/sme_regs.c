@@ -13,7 +13,7 @@
 
 struct model {
 	struct kvm_vcpu *vcpu;
-	bool sve, sme, sme2, fa64, fpmr;
+	bool sve, sme, el2, sme2, fa64, fpmr;
 	bool finalized;
 	u64 svcr;
 	unsigned int sve_vl, sme_vl;
@@ -74,6 +74,7 @@ static struct model model_init(unsigned int kind)
 		.vcpu = sme_bare_vcpu(kind),
 		.sve = kind & SME_KIND_SVE,
 		.sme = kind & SME_KIND_SME,
+		.el2 = kind & SME_KIND_EL2,
 	};
 
 	model_refresh(&m);
@@ -1035,6 +1036,10 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 	check_listed(m, &reg, NULL, list);
 	reg = (struct reg){ SME_ID(SMIDR_EL1), REG_SME_SYSREG, 0, "SMIDR_EL" };
 	check_listed(m, &reg, NULL, list);
+	SME_CHECK(in_list(list, SME_ID(SMCR_EL2)) == (m->sme && m->el2),
+		  "%s: SMCR_EL2 is or is not listed", model_name(m));
+	SME_CHECK(!in_list(list, SME_ID(SMPRIMAP_EL2)), "%s: SMPRIMAP_EL2 is listed",
+		  model_name(m));
 
 	/* No more vector registers than those of the documentation */
 	for (i = 0; i < list->n; i++)
@@ -1050,9 +1055,10 @@ static void check_list(const struct model *m, const struct kvm_reg_list *base)
 		u64 id = list->reg[i];
 
 		if (is_mode_reg(id) || in_list(base, id) || id == SME_ID(FPMR) ||
-		    (m->sve && id == SME_ID(ZCR_EL1)))
+		    (m->sve && (id == SME_ID(ZCR_EL1) || id == SME_ID(ZCR_EL2))))
 			continue;
 		SME_CHECK(m->sme && (id == SME_ID(SVCR) || id == SME_ID(SMCR_EL1) ||
+				     id == SME_ID(SMCR_EL2) ||
 				     id == SME_ID(SMIDR_EL1) ||
 				     id == SME_ID(TPIDR2_EL0)),
 			  "%s: lists %#lx too", model_name(m), id);
@@ -1083,7 +1089,7 @@ static void check_lists(struct model *m, const struct kvm_reg_list *base)
 
 static void test_list(unsigned int kind)
 {
-	struct model m = model_new(0);
+	struct model m = model_new(kind & SME_KIND_EL2);
 	struct kvm_reg_list *base;
 
 	base = sorted_list(m.vcpu);
@@ -1162,8 +1168,8 @@ static void check_smfr0(struct kvm_vcpu *vcpu)
 	check_id_write(vcpu, "reserved bits", id, host | BIT(20), EINVAL);
 }
 
-/* What is written to SMCR_EL1 is what is there, but for bits that the vCPU does not have. */
-static void check_smcr(struct model *m)
+/* What is written to SMCR_ELx is what is there, but for bits that the vCPU does not have. */
+static void check_smcr(struct model *m, u64 id)
 {
 	static const u64 values[] = {
 		0, 5, SMCR_ELx_FA64_MASK | 1, SMCR_ELx_EZT0_MASK | 2, ~0UL, BIT(4) | 3, BIT(63),
@@ -1182,10 +1188,10 @@ static void check_smcr(struct model *m)
 			u64 value = i < 0 ? values[ARRAY_SIZE(values) - 1] : values[i];
 
 			if (i >= 0)
-				vcpu_set_reg(m->vcpu, SME_ID(SMCR_EL1), value);
-			now = vcpu_get_reg(m->vcpu, SME_ID(SMCR_EL1));
-			SME_CHECK(now == (value & bits), "%s: SMCR_EL1 = %#lx reads as %#lx",
-				  model_name(m), value, now);
+				vcpu_set_reg(m->vcpu, id, value);
+			now = vcpu_get_reg(m->vcpu, id);
+			SME_CHECK(now == (value & bits), "%s: %#lx = %#lx reads as %#lx",
+				  model_name(m), id, value, now);
 		}
 	}
 }
@@ -1234,11 +1240,17 @@ static void test_idregs(unsigned int kind)
 	SME_CHECK(err == ENOENT, "SMPRI_EL1: errno %d", err);
 
 	/* Registers that take any value that they have bits for */
-	check_smcr(&m);
+	check_smcr(&m, SME_ID(SMCR_EL1));
 	vcpu_set_reg(m.vcpu, SME_ID(TPIDR2_EL0), 0x123456789abcdef0);
 	SME_CHECK(vcpu_get_reg(m.vcpu, SME_ID(TPIDR2_EL0)) == 0x123456789abcdef0,
 		  "TPIDR2_EL0 is %#lx", vcpu_get_reg(m.vcpu, SME_ID(TPIDR2_EL0)));
 	model_free(&m);
+
+	if (kind & SME_KIND_EL2) {
+		m = model_new(kind);
+		check_smcr(&m, SME_ID(SMCR_EL2));
+		model_free(&m);
+	}
 }
 
 /* A vCPU with SME alone has nothing that needs SVE, and cannot get it, whatever the host has. */
@@ -1608,34 +1620,6 @@ static void test_smidr(unsigned int kind)
 	}
 }
 
-/* Nested vCPUs need not have SME. */
-static void test_el2(unsigned int kind)
-{
-	struct kvm_vm *vm = vm_create_barebones();
-	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm, 0);
-	struct kvm_vcpu_init init;
-	int err;
-
-	if (!vm_check_cap(vm, KVM_CAP_ARM_EL2))
-		SME_SKIP("KVM has no nested virtualization here");
-
-	init = sme_init_for(vm, kind);
-	init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
-	err = __vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init) ? errno : 0;
-	/* Whether they go together is the kernel's choice.  A refusal is this one. */
-	SME_CHECK(!err || err == EINVAL, "init with SME and HAS_EL2: errno %d", err);
-	if (!err) {
-		kvm_vm_free(vm);
-		return;
-	}
-
-	init = sme_init_for(vm, kind & ~SME_KIND_SME);
-	init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
-	err = __vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init) ? errno : 0;
-	SME_CHECK(!err, "init with HAS_EL2 and without SME: errno %d", err);
-	kvm_vm_free(vm);
-}
-
 static const struct sme_case tests[] = {
 	{ "capability",		SME_NO_KIND,	test_capability },
 	{ "uninitialized",	SME_NO_KIND,	test_uninit },
@@ -1656,7 +1640,6 @@ static const struct sme_case tests[] = {
 	{ "second init",	SME_ANY_KIND,	test_reinit },
 	{ "fault",		SME_ANY_KIND,	test_fault },
 	{ "direction",		SME_WITH_SME,	test_direction },
-	{ "nested",		SME_WITH_SME,	test_el2 },
 };
 
 /*

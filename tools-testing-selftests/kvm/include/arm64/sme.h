@@ -22,6 +22,7 @@
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
+#include "vgic.h"
 
 #define SME_SM			BIT(0)
 #define SME_ZA			BIT(1)
@@ -51,22 +52,24 @@
 #define SME_FPCR_ID		SME_CORE_ID(U32, fp_regs.fpcr)
 #define SME_V_ID(n)		(SME_CORE_ID(U128, fp_regs.vregs[0]) + (n) * 4)
 
-/* The combinations of features, by number: bit 0 is SVE, bit 1 is SME. */
-#define SME_NR_KINDS		4
+/* The combinations of features, by number: bit 0 is SVE, bit 1 is SME, bit 2 is EL2. */
+#define SME_NR_KINDS		8
 #define SME_KIND_SVE		BIT(0)
 #define SME_KIND_SME		BIT(1)
+#define SME_KIND_EL2		BIT(2)
 
 static const char * const sme_kind_names[SME_NR_KINDS] = {
-	"neither", "sve", "sme", "sve+sme"
+	"neither", "sve", "sme", "sve+sme", "el2", "sve+el2", "sme+el2", "sve+sme+el2"
 };
 
 /*
  * Cases
  */
 
-#define SME_ANY_KIND		0xf	/* a bit for each combination */
+#define SME_ANY_KIND		0xcf	/* a bit for each combination */
 #define SME_WITH_VEC		0xe
-#define SME_WITH_SME		0xc
+#define SME_WITH_SME		0xcc
+#define SME_WITHOUT_EL2		0xf
 #define SME_NO_KIND		0	/* one case, for no kind of vCPU */
 
 struct sme_case {
@@ -111,7 +114,8 @@ static __printf(3, 4) __maybe_unused bool sme_check(bool ok, int line, const cha
 static inline bool sme_host_can(unsigned int kind)
 {
 	return (!(kind & SME_KIND_SVE) || kvm_has_cap(KVM_CAP_ARM_SVE)) &&
-	       (!(kind & SME_KIND_SME) || kvm_has_cap(KVM_CAP_ARM_SME));
+	       (!(kind & SME_KIND_SME) || kvm_has_cap(KVM_CAP_ARM_SME)) &&
+	       (!(kind & SME_KIND_EL2) || kvm_has_cap(KVM_CAP_ARM_EL2));
 }
 
 static void sme_run_case(const struct sme_case *c, unsigned int kind)
@@ -179,6 +183,9 @@ static __noreturn __maybe_unused void sme_run_cases(const struct sme_case *tests
 				continue;
 			for (kind = 0; kind < SME_NR_KINDS; kind++) {
 				if (tests[i].kinds ? !(tests[i].kinds & BIT(kind)) : kind)
+					continue;
+				/* Without nested virtualization there is nothing to skip. */
+				if (kind & SME_KIND_EL2 && !kvm_has_cap(KVM_CAP_ARM_EL2))
 					continue;
 				all += !pass;
 				if (kind % sme_shards != sme_shard)
@@ -365,7 +372,21 @@ static inline struct kvm_vcpu_init sme_init_for(struct kvm_vm *vm, unsigned int 
 		init.features[0] |= BIT(KVM_ARM_VCPU_SVE);
 	if (kind & SME_KIND_SME)
 		init.features[0] |= BIT(KVM_ARM_VCPU_SME);
+	if (kind & SME_KIND_EL2)
+		init.features[0] |= BIT(KVM_ARM_VCPU_HAS_EL2);
 	return init;
+}
+
+/* A vCPU with EL2 does not run without an interrupt controller. */
+static __maybe_unused void sme_add_gic(struct kvm_vm *vm, unsigned int kind)
+{
+	if (!(kind & SME_KIND_EL2))
+		return;
+
+	vm->arch.gic_fd = __vgic_v3_setup(vm, 1, 64);
+	TEST_ASSERT(vm->arch.gic_fd >= 0, "the GIC: errno %d", errno);
+	vm->arch.has_gic = true;
+	kvm_arch_vm_finalize_vcpus(vm);
 }
 
 static inline int sme_finalize(struct kvm_vcpu *vcpu)

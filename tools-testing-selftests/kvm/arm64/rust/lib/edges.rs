@@ -23,10 +23,10 @@ const ORDERED: &[Edge] = &[
     ("ID_AA64MMFR3_EL1", "TCR2_* SCTLR2_* PIR* POR_*", "it says whether they are there"),
     ("ID_AA64MMFR4_EL1", "VNCR_EL2", "NV_frac says whether it is there"),
     ("ID_AA64PFR1_EL1", "SMCCC_ARCH_WORKAROUND_2", "SSBS says which levels there are"),
-    ("ID_AA64PFR1_EL1", "SMCR_EL1", "SME says whether EZT0 is there"),
+    ("ID_AA64PFR1_EL1", "SMCR_*", "SME says whether EZT0 is there"),
     ("ID_AA64PFR1_EL1", "ZT0", "SME says whether it is there"),
     ("ID_AA64PFR2_EL1", "FPMR", "it says whether FPMR is there"),
-    ("ID_AA64SMFR0_EL1", "SMCR_EL1", "FA64 says whether the bit is there"),
+    ("ID_AA64SMFR0_EL1", "SMCR_*", "FA64 says whether the bit is there"),
     ("PMCR_EL0", "PMCNTEN* PMOVS*", "N says which bits there are"),
 ];
 

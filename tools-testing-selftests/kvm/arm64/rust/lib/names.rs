@@ -322,6 +322,7 @@ const SYSTEM: &[(u64, &str)] = &[
     (0xe08f, "HACR_EL2"),
     (0xe090, "ZCR_EL2"),
     (0xe092, "HCRX_EL2"),
+    (0xe096, "SMCR_EL2"),
     (0xe0a8, "NVHCR_EL2"),
     (0xe100, "TTBR0_EL2"),
     (0xe101, "TTBR1_EL2"),

@@ -72,7 +72,7 @@ pub const ALL: [Features; 7] = [
 
 /// All other features, for tests of what is no vector register.
 #[rustfmt::skip]
-pub const MORE: [Features; 9] = [
+pub const MORE: [Features; 10] = [
     Features { name: "SVE+PMU+ptrauth",
         sve: true, pmu: true, more: &[PSCI, ADDRESS, GENERIC], ..PLAIN },
     Features { name: "32-bit EL0", pmu: true, pstate: Some(MODE_AA32_USR), ..PLAIN },
@@ -83,6 +83,7 @@ pub const MORE: [Features; 9] = [
     Features { name: "EL2", more: &[EL2], ..PLAIN },
     Features { name: "EL2+SVE+PMU+ptrauth",
         sve: true, pmu: true, more: &[EL2, ADDRESS, GENERIC], ..PLAIN },
+    Features { name: "EL2+SVE+SME", sve: true, sme: true, more: &[EL2], ..PLAIN },
     Features { name: "EL2+PMU at EL1", pmu: true, more: &[EL2], pstate: Some(MODE_EL1H), ..PLAIN },
     Features { name: "EL2+PMU without E2H", pmu: true, more: &[EL2, E2H0], ..PLAIN },
 ];

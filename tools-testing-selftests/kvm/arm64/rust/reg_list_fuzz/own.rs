@@ -376,7 +376,7 @@ impl Thread<'_, '_> {
         const KNOWN: u32 = (1 << (uapi::KVM_ARM_VCPU_SME + 1)) - 1;
         const STRICT: u32 = 1 << uapi::KVM_ARM_VCPU_PMU_V3_STRICT;
         const HALF: u32 = 1 << uapi::KVM_ARM_VCPU_PTRAUTH_GENERIC;
-        const SME_IN_EL2: u32 = 1 << uapi::KVM_ARM_VCPU_SME | 1 << uapi::KVM_ARM_VCPU_HAS_EL2;
+        const SME_IN_32: u32 = 1 << uapi::KVM_ARM_VCPU_SME | 1 << uapi::KVM_ARM_VCPU_EL1_32BIT;
 
         let other = self.choose_kind().features;
         let unknown = (KNOWN + 1) << self.chooser.random.below(21);
@@ -393,7 +393,7 @@ impl Thread<'_, '_> {
             2 => (target ^ 0x100, own, 0, Outcomes::EINVAL),
             3 => (target, STRICT, 0, Outcomes::EINVAL),
             4 => (target, HALF, 0, Outcomes::EINVAL),
-            5 => (target, SME_IN_EL2, 0, Outcomes::EINVAL),
+            5 => (target, SME_IN_32, 0, Outcomes::EINVAL),
             _ => (target, other, 0, Outcomes::EINVAL),
         };
         let mut features = [first, 0, 0, 0, 0, 0, 0];

@@ -67,6 +67,8 @@ const SP_EL2: RegId = RegId::sys(3, 6, 4, 1, 0);
 const SPSR_EL1: RegId = RegId::new(RegId::PC.raw() + 8);
 const SPSR_EL2: RegId = RegId::sys(3, 4, 4, 0, 0);
 const SMCR_EL1: RegId = RegId::sys(3, 0, 1, 2, 6);
+const SMCR_EL2: RegId = RegId::sys(3, 4, 1, 2, 6);
+const ZCR_EL2: RegId = RegId::sys(3, 4, 1, 2, 0);
 /// Exceptions masked, EL1 with SP_EL0.
 const EL1T: u64 = 0x3c4;
 /// Single-stepping shows in PSTATE, and where that is saved when an exception is taken.
@@ -92,10 +94,10 @@ const SET_UP: [(RegId, u64, u64); 21] = [
     (SP_EL2,                       0, LOG_EL2),
     (RegId::sys(3, 4, 12, 0, 0),   0, VECTORS),             // VBAR_EL2
     (RegId::sys(3, 4, 1, 1, 0),   !0, 1 << 31),             // HCR_EL2: RW
-    (RegId::sys(3, 4, 1, 2, 2),   !0, 1 << 27),             // HCRX_EL2: EnFPM
+    (RegId::sys(3, 4, 1, 2, 2),   !0, 1 << 23),             // HCRX_EL2: EnFPM
     (RegId::sys(3, 4, 1, 1, 2),    0, 0x0333_0000),         // CPTR_EL2, as CPACR_EL1
-    (RegId::sys(3, 4, 1, 2, 0),    0, 15),                  // ZCR_EL2
-    (RegId::sys(3, 4, 1, 2, 6),    0, 15),                  // SMCR_EL2
+    (ZCR_EL2,                      0, 15),
+    (SMCR_EL2,                     0, 15),
     (RegId::sys(3, 4, 1, 1, 4),   !0, 1 << 55),             // HFGRTR_EL2: nTPIDR2_EL0
     (RegId::sys(3, 4, 1, 1, 5),   !0, 1 << 55),             // HFGWTR_EL2: nTPIDR2_EL0
 ];
@@ -186,8 +188,12 @@ impl Guest {
         let list = vcpu.list()?;
         for (id, keep, bits) in SET_UP.into_iter().filter(|(id, ..)| list.contains(id)) {
             let mut value = vcpu.get(id)?.low() & keep | bits;
-            if id == SMCR_EL1 {
+            if [SMCR_EL1, SMCR_EL2].contains(&id) {
                 value |= u64::from(mode.fa64) << 31 | u64::from(mode.sme2) << 30;
+            }
+            // A guest hypervisor can allow less than the greatest length.
+            if [ZCR_EL2, SMCR_EL2].contains(&id) {
+                value &= !(random.below(2) * random.below(16)) as u64;
             }
             vcpu.set(id, &Value::from_u64(value, 8))?;
         }

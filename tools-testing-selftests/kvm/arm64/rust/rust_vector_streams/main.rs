@@ -42,10 +42,19 @@ const LEAST: usize = DRAWN / 6;
 const MOVE: usize = 200;
 
 /// vCPUs with EL2, whose guests run the streams under a hypervisor that lets them.
-const NESTED: [Features; 3] = [
+const NESTED: [Features; 5] = [
     nested("EL2 at EL1", false, false),
     nested("EL2+SVE at EL1", true, false),
+    nested("EL2+SME at EL1", false, true),
     nested("EL2+SVE+SME at EL1", true, true),
+    Features {
+        more: &[
+            uapi::KVM_ARM_VCPU_PSCI_0_2,
+            uapi::KVM_ARM_VCPU_HAS_EL2,
+            uapi::KVM_ARM_VCPU_HAS_EL2_E2H0,
+        ],
+        ..nested("EL2+SVE+SME without E2H, at EL1", true, true)
+    },
 ];
 
 const fn nested(name: &'static str, sve: bool, sme: bool) -> Features {
