@@ -25,10 +25,6 @@ class Machine(NamedTuple):
         """Whether all of A64 can be used in streaming mode, which needs SVE2."""
         return bool(self.sve and self.sme) and "sme_fa64=off" not in self.cpu
 
-    def vcpu_sme(self, mode):
-        """The streaming lengths of vCPUs: protected mode gives none, nested mode has SME vCPUs without EL2."""
-        return () if mode == "protected" else self.sme
-
 
 def lengths(text):
     """The vector lengths that a word of the file names."""

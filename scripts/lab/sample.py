@@ -7,7 +7,7 @@ in one or another.
 """
 
 from machines import MACHINES, MODES
-from selftests import REG_LIST, RUST, SME
+from selftests import PROTECTED, REG_LIST, RUST, SME
 
 PROGRAMS = (*REG_LIST, *SME, *RUST)
 # These take a share of the kinds of vCPU, "-s I/N"; others are dealt out as a whole.
@@ -23,13 +23,15 @@ PARTS = {"vhe": 3, "nvhe": 3, "hvhe": 3, "protected": 9, "nested": 9}
 
 def commands(mode, machine, whole=False):
     """What the cell runs: {command: program}."""
+    protected = PROTECTED if mode == "protected" and MACHINES[machine].sme else ()
     if whole or (machine == "default" and mode in ("vhe", "nvhe")):
-        return {name: name for name in PROGRAMS}
+        return {name: name for name in (*PROGRAMS, *protected)}
     # From machine to machine the parts change places.
     at, parts = list(MACHINES).index(machine), 1 if machine == "default" else PARTS[mode]
     turn = MODES.index(mode) + at
     found = {name: name for i, name in enumerate(name for name in PROGRAMS if name not in SHARED)
              if i % parts == turn % parts or name in ALWAYS}
+    found |= {name: name for name in protected}
     found |= {"sme_guest" + share(turn, min(parts, FEATURES)): "sme_guest"}
     # A kind is tested by one of the two in Rust, and on the next machine by the other one. Ninths are few enough.
     of = parts if parts == 9 else len(RUST) * parts

@@ -48,7 +48,7 @@ def words(lengths):
 def guest(name, machine, mode, env):
     """All of it in one booted kernel."""
     host, patched = MACHINES[machine], "IMAGE" not in env
-    sme = host.vcpu_sme(mode) if patched else ()
+    sme = host.sme if patched else ()
     told = {"SVE": words(host.sve), "SME": words(host.sme), "VCPU_SVE": words(host.sve), "VCPU_SME": words(sme),
             "SME2": int(bool(host.sme)), "FA64": int(host.fa64)}
     body = "cd /test\n" + "".join(f"export {name}={value}\n" for name, value in told.items()) + """

@@ -60,7 +60,13 @@ writes_cptr, writes_smcr = one_of(*moves(CPTR, MSR)), one_of(*moves(SMCR, MSR))
 enters_vhe = either(isb, calls("__guest_enter"))
 
 VHE_RUN, NVHE_RUN = "__kvm_vcpu_run", "__kvm_nvhe_handle___kvm_vcpu_run"
+PROTECTED_SYNC = "__kvm_nvhe_sync_hyp_vcpu"
 LOADS = ("kvm_hyp_handle_fpsimd", "__kvm_nvhe_kvm_hyp_handle_fpsimd")
+
+
+def enters(it):
+    """Whether it is where a function begins."""
+    return it.text.startswith("stp x29, x30,")
 
 
 def leaves_vhe_run(it):
@@ -86,6 +92,7 @@ ROWS = (
     *(Row("SMCR_EL2 for the load of the guest's state, then that", name, writes_smcr, featured) for name in LOADS),
     Row("CPTR_EL2 for the host, then SVCR where nothing was loaded", NVHE_RUN, calls("__kvm_nvhe___kvm_vcpu_run"),
         one_of(*moves(SVCR, MSR))),
+    Row("CPTR_EL2 for the host, then the save of the guest's state", PROTECTED_SYNC, enters, trapped),
 )
 
 

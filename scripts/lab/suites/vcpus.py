@@ -13,7 +13,7 @@ from command import BUILD, RESULTS, log, script
 from ktap import FAILED, PASSED, Result, ktap, shard, verdict
 from machines import MACHINES, MODES
 from report import cell_name
-from selftests import RUST
+from selftests import PROTECTED, RUST
 from suite import Suite
 
 NEEDS = ("guest", "patched", "selftests")
@@ -40,7 +40,7 @@ def cell(mode, machine, whole=False, test=None):
         return rows
     passed = [row.test for row in rows if row.verdict == PASSED]
     host = MACHINES[machine]
-    for feature, there in (("SVE", bool(host.sve)), ("SME", bool(host.vcpu_sme(mode)))):
+    for feature, there in (("SVE", bool(host.sve)), ("SME", bool(host.sme))):
         with_it = [name for name in passed if re.search(rf"(?<!without )\b{feature}\b", name, re.I)]
         for language, found in (("C", [n for n in with_it if not n.startswith(RUST)]),
                                 ("Rust", [n for n in with_it if n.startswith(RUST)])):
@@ -63,7 +63,7 @@ def whole(suites):
             for suite in suites]
 
 
-def host_fp():
+def host_fp(mode):
     """The host's own FP tests pass while guests with SME run beside them."""
     alone = ("za-test", "zt-test", "ssve-test", "kernel-test")
     files = {n: BUILD / "selftests-arm64" / n for n in (*alone, "fp-stress", "fpsimd-test", "sve-test")}
@@ -72,8 +72,8 @@ def host_fp():
                    + "step fp-stress ./fp-stress -t 60\n"
                    "until [ $(grep -c ^ok /tmp/guests) -gt 20 ]; do sleep 1; done\n"
                    "kill $guests\nstep guests cat /tmp/guests\n",
-                   files | {"sme_guest": selftests.FOLDER / "sme_guest"}, TIMEOUT="3000")
-    where = log("host-fp", job.output)
+                   files | {"sme_guest": selftests.FOLDER / "sme_guest"}, KVM=mode, TIMEOUT="3000")
+    where = log(f"host-fp-{mode}", job.output)
     rows = [verdict("the boot ends well", not job.status, where)]
     for name in alone:
         said = job.step(name).output
@@ -128,13 +128,14 @@ def dependencies():
 
 # The default machine's cells take longest: they come first.
 SUITES = (
-    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS, programs=sample.PROGRAMS)
+    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS, programs=(*sample.PROGRAMS, *PROTECTED))
       for machine in MACHINES for mode in MODES),
     Suite("every id of the vector classes", partial(cell, "vhe", "default", test="sme_regs every id"), NEEDS),
     # hVHE switches vectors by the code of nVHE.
     *(Suite(f"random streams of instructions, {mode}", partial(streams, mode), NEEDS)
       for mode in MODES if mode != "hvhe"),
-    Suite("host FP tests beside guests", host_fp, (*NEEDS, "FP selftests")),
+    *(Suite(f"host FP tests beside guests, {mode}", partial(host_fp, mode), (*NEEDS, "FP selftests"))
+      for mode in ("vhe", "protected")),
     Suite("fuzzing vCPUs", fuzzing, NEEDS),
     Suite("dependency experiment", dependencies, NEEDS),
     Suite("every id of a system register", id_space, NEEDS, long=True),
