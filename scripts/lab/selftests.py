@@ -14,7 +14,7 @@ KSFT_SKIP = 4
 # Our tests: of the list on every kernel, of vCPUs with SME, and both anew in Rust.
 REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore", "reg_list_contract", "reg_list_vls",
             "reg_list_el2", "sve_write_fault")
-SME = ("reg_list_sme", "sme_regs", "sme_guest")
+SME = ("reg_list_sme", "sme_regs", "sme_guest", "sme_nested")
 PROTECTED = ("sme_protected",)
 RUST = ("rust_reg_list_order", "rust_reg_list_restore")
 
