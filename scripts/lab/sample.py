@@ -3,11 +3,11 @@
 
 On the default machine in VHE and nVHE that is everything: every program with every kind of vCPU. In the other
 cells programs and kinds are dealt out, so that every pair of a mode, a machine, a program and a kind is run
-in one or another.
+in one or another. Tests of what only one mode has are run on all machines in that mode.
 """
 
 from machines import MACHINES, MODES
-from selftests import PROTECTED, REG_LIST, RUST, SME
+from selftests import OF_MODE, REG_LIST, RUST, SME
 
 PROGRAMS = (*REG_LIST, *SME, *RUST)
 # These take a share of the kinds of vCPU, "-s I/N"; others are dealt out as a whole.
@@ -23,15 +23,15 @@ PARTS = {"vhe": 3, "nvhe": 3, "hvhe": 3, "protected": 9, "nested": 9}
 
 def commands(mode, machine, whole=False):
     """What the cell runs: {command: program}."""
-    protected = PROTECTED if mode == "protected" and MACHINES[machine].sme else ()
+    own = OF_MODE.get(mode, ()) if MACHINES[machine].sme else ()
     if whole or (machine == "default" and mode in ("vhe", "nvhe")):
-        return {name: name for name in (*PROGRAMS, *protected)}
+        return {name: name for name in (*PROGRAMS, *own)}
     # From machine to machine the parts change places.
     at, parts = list(MACHINES).index(machine), 1 if machine == "default" else PARTS[mode]
     turn = MODES.index(mode) + at
     found = {name: name for i, name in enumerate(name for name in PROGRAMS if name not in SHARED)
              if i % parts == turn % parts or name in ALWAYS}
-    found |= {name: name for name in protected}
+    found |= {name: name for name in own}
     found |= {"sme_guest" + share(turn, min(parts, FEATURES)): "sme_guest"}
     # A kind is tested by one of the two in Rust, and on the next machine by the other one. Ninths are few enough.
     of = parts if parts == 9 else len(RUST) * parts

@@ -14,9 +14,10 @@ KSFT_SKIP = 4
 # Our tests: of the list on every kernel, of vCPUs with SME, and both anew in Rust.
 REG_LIST = ("reg_list_room", "reg_list_order", "reg_list_restore", "reg_list_contract", "reg_list_vls",
             "reg_list_el2", "sve_write_fault")
-SME = ("reg_list_sme", "sme_regs", "sme_guest", "sme_nested")
-PROTECTED = ("sme_protected",)
+SME = ("reg_list_sme", "sme_regs", "sme_guest")
 RUST = ("rust_reg_list_order", "rust_reg_list_restore")
+# Of vCPUs that only one mode of KVM has.
+OF_MODE = {"protected": ("sme_protected",), "nested": ("sme_nested",)}
 
 
 def file_name(*words):

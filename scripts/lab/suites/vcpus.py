@@ -13,7 +13,7 @@ from command import BUILD, RESULTS, log, script
 from ktap import FAILED, PASSED, Result, ktap, shard, verdict
 from machines import MACHINES, MODES
 from report import cell_name
-from selftests import PROTECTED, RUST
+from selftests import OF_MODE, RUST
 from suite import Suite
 
 NEEDS = ("guest", "patched", "selftests")
@@ -128,7 +128,8 @@ def dependencies():
 
 # The default machine's cells take longest: they come first.
 SUITES = (
-    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS, programs=(*sample.PROGRAMS, *PROTECTED))
+    *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS,
+            programs=(*sample.PROGRAMS, *OF_MODE.get(mode, ())))
       for machine in MACHINES for mode in MODES),
     Suite("every id of the vector classes", partial(cell, "vhe", "default", test="sme_regs every id"), NEEDS),
     # hVHE switches vectors by the code of nVHE.
