@@ -813,7 +813,7 @@ asm(".pushsection .rodata\n"
 	"msr S3_4_C1_C1_2, x2\n\t"
 	"isb\n\t"
 	"rdsvl x3, #1\n\t"
-	"b .\n"
+	"str xzr, [x5]\n"			/* not reached */
 	"nvhe_end:\n\t"
 	".popsection");
 
