@@ -765,26 +765,10 @@ static void guest_free(struct guest *g)
 /* What has become of KVM_RUN: true if the guest made an exit, false when it is done. */
 static bool guest_exited(struct guest *g)
 {
-	struct kvm_run *run = g->vcpu->run;
-	struct ucall uc;
+	bool exited = sme_guest_exited(g->vcpu);
 
-	switch (get_ucall(g->vcpu, &uc)) {
-	case UCALL_NONE:
-		TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO &&
-			    run->mmio.phys_addr == g->vm->ucall_mmio_addr,
-			    "unexpected exit %u (%s)", run->exit_reason,
-			    exit_reason_str(run->exit_reason));
-		g->exits++;
-		return true;
-	case UCALL_DONE:
-		return false;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("unexpected ucall %lu", uc.cmd);
-	}
-	return false;
+	g->exits += exited;
+	return exited;
 }
 
 static bool guest_run(struct guest *g)

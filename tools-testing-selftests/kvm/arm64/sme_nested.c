@@ -880,25 +880,8 @@ static struct guest guest_new(const struct kind *kind, void *code)
 /* Whether L1 or L2 made an exit; it is done otherwise. */
 static bool guest_run(struct guest *g)
 {
-	struct ucall uc;
-
 	vcpu_run(g->vcpu);
-	switch (get_ucall(g->vcpu, &uc)) {
-	case UCALL_NONE:
-		TEST_ASSERT(g->vcpu->run->exit_reason == KVM_EXIT_MMIO &&
-			    g->vcpu->run->mmio.phys_addr == g->vm->ucall_mmio_addr,
-			    "unexpected exit %u (%s)", g->vcpu->run->exit_reason,
-			    exit_reason_str(g->vcpu->run->exit_reason));
-		return true;
-	case UCALL_DONE:
-		return false;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("unexpected ucall %lu", uc.cmd);
-	}
-	return false;
+	return sme_guest_exited(g->vcpu);
 }
 
 static void guest_check(struct guest *g, const char *what, u64 least)

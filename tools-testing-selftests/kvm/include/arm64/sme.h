@@ -396,6 +396,33 @@ static inline int sme_finalize(struct kvm_vcpu *vcpu)
 	return __vcpu_ioctl(vcpu, KVM_ARM_VCPU_FINALIZE, &feature) ? errno : 0;
 }
 
+/*
+ * What has become of KVM_RUN: true if the guest made an exit of its own, an access to the
+ * page of the ucalls, false when it is done.
+ */
+static __maybe_unused bool sme_guest_exited(struct kvm_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	struct ucall uc;
+
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_NONE:
+		TEST_ASSERT(run->exit_reason == KVM_EXIT_MMIO &&
+			    run->mmio.phys_addr == vcpu->vm->ucall_mmio_addr,
+			    "unexpected exit %u (%s)", run->exit_reason,
+			    exit_reason_str(run->exit_reason));
+		return true;
+	case UCALL_DONE:
+		return false;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("unexpected ucall %lu", uc.cmd);
+	}
+	return false;
+}
+
 /* A vCPU that is initialized and not finalized, in a VM that has no memory. */
 static __maybe_unused struct kvm_vcpu *sme_bare_vcpu(unsigned int kind)
 {
