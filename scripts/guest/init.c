@@ -8,6 +8,9 @@
  * /bin/busybox sh, if it is there; otherwise /program, with the NUL-terminated
  * arguments in /program.args (which may be missing: none).  STATUS is the
  * job's exit status, or 128 plus the signal that killed it.
+ *
+ * Warnings of the kernel do not go to the console, where they would cut lines of
+ * the job in two.  They come behind the job, in lines that start with "kernel: ".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +29,9 @@
 #define STATUS_NOT_RUN 127
 
 #define MAX_ARGS 64
+
+/* How much of the kernel's log is shown from a warning on. */
+#define WARNING_LINES 60
 
 static const struct mount {
 	const char *type;
@@ -94,6 +100,45 @@ static void exec_job(void)
 	printf("init: %s: %s\n", argv[0], strerror(errno));
 }
 
+/* Prints the kernel's log from the first warning on. */
+static void print_warnings(void)
+{
+	char record[8192], *text, *end;
+	int left = 0, log;
+	ssize_t len;
+
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (log < 0) {
+		printf("kernel: WARNING: its log cannot be read: %s\n", strerror(errno));
+		return;
+	}
+
+	for (;;) {
+		len = read(log, record, sizeof(record) - 1);
+		/* The oldest records were overwritten meanwhile; the next read goes on behind them. */
+		if (len < 0 && errno == EPIPE)
+			continue;
+		if (len <= 0)
+			break;
+		record[len] = '\0';
+
+		/* "PRIORITY,NUMBER,TIME,FLAGS;TEXT\n", and lines of a device behind it. */
+		text = strchr(record, ';');
+		if (!text)
+			continue;
+		text++;
+		end = strchr(text, '\n');
+		if (end)
+			*end = '\0';
+
+		if (!left && (!strncmp(text, "WARNING: ", 9) || !strncmp(text, "BUG: ", 5)))
+			left = WARNING_LINES;
+		if (left && left--)
+			printf("kernel: %s\n", text);
+	}
+	close(log);
+}
+
 int main(void)
 {
 	int wstatus, status = STATUS_NOT_RUN;
@@ -124,6 +169,7 @@ int main(void)
 
 	/* On a line of its own, even after output that ends without one. */
 	printf("\n@@end job %d\n", status);
+	print_warnings();
 	fflush(stdout);
 	sync();
 	reboot(RB_POWER_OFF);

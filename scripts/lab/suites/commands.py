@@ -61,6 +61,11 @@ def boot_tests(tmp):
     for what, body, timeout, wanted in (
             ("a shell script", "exit 9", "300", (9, "")),
             ("a kernel panic", "echo c > /proc/sysrq-trigger", "300", (125, "the whole console is in")),
+            # As warn() in kernel/panic.c and print_circular_bug() in kernel/locking/lockdep.c say it.
+            ("a warning", "echo WARNING: arch/arm64/kvm/arm.c:1 at f+0x10/0x20, CPU#0: job/1 > /dev/kmsg", "300",
+             (125, "WARNING: arch/arm64/kvm/arm.c:1 at f")),
+            ("a report of lockdep", "echo WARNING: possible circular locking dependency detected > /dev/kmsg", "300",
+             (125, "possible circular locking")),
             ("a hang", "sleep 1000", "20", (124, "no answer in 20 s"))):
         job = tmp / "job"
         job.write_text(f"#!/bin/sh\n{body}\n")
