@@ -561,16 +561,16 @@ static __sme_code void l1_traps_sve(void)
 {
 	u64 off;
 
-	for (off = 0; off < 4; off++) {
+	for (off = 0; off < 8; off++) {
 		setup = off;
-		l1_cptr(CPTR_FPEN | (off & 1 ? 0 : CPTR_ZEN) | (off & 2 ? 0 : CPTR_SMEN));
-		if (job.has & SME_HAS_SVE) {
-			to_l1 = off & 1 ? SVE_TRAP : NO_TRAP;
-			to_l2 = NO_TRAP;
-		} else {
-			to_l1 = off & 2 ? SME_TRAP(SME_DISABLED) : NO_TRAP;
-			to_l2 = off & 2 ? NO_TRAP : SME_TRAP(SM_DISABLED);
-		}
+		l1_cptr((off & 1 ? 0 : CPTR_ZEN) | (off & 2 ? 0 : CPTR_SMEN) |
+			(off & 4 ? 0 : CPTR_FPEN));
+		to_l1 = off & 4 ? FP_TRAP : NO_TRAP;
+		if (job.has & SME_HAS_SVE && off & 1)
+			to_l1 = SVE_TRAP;
+		else if (!(job.has & SME_HAS_SVE) && off & 2)
+			to_l1 = SME_TRAP(SME_DISABLED);
+		to_l2 = job.has & SME_HAS_SVE || to_l1 ? NO_TRAP : SME_TRAP(SM_DISABLED);
 		/* A guest with SME alone leaves ZEN, which is RES0. */
 		sme_msr(REG_CPACR_EL12, job.has & SME_HAS_SVE ? CPTR_ALL : CPTR_ALL & ~CPTR_ZEN);
 		l1_call(l2_sve);
