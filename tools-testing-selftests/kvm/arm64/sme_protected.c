@@ -126,6 +126,8 @@ static __sme_code void guest_probe(void)
 
 	PROBE("mrs x9, " __stringify(REG_PFR1) "\n\tubfx x9, x9, #24, #4");
 	READ(REG_SMFR0);	/* PROBE_SMFR0 */
+	/* FA64, which the line above shifts out */
+	PROBE("mrs x9, " __stringify(REG_SMFR0) "\n\tlsr x9, x9, #60");
 	READ(REG_ZFR0);
 	READ(REG_SMIDR);
 	READ(REG_SMPRI);

@@ -1265,7 +1265,7 @@ static void test_no_sve(unsigned int kind)
 		{ "SMFR0.FA64",	  SME_ID(ID_AA64SMFR0_EL1), 63, 1 },
 		{ "ZFR0.SVEver",  SME_ID(ID_AA64ZFR0_EL1),   0, 4 },
 		{ "ZFR0.AES",	  SME_ID(ID_AA64ZFR0_EL1),   4, 4 },
-		{ "ZFR0.EltPerm", SME_ID(ID_AA64ZFR0_EL1),   8, 4 },
+		{ "ZFR0.EltPerm", SME_ID(ID_AA64ZFR0_EL1),  12, 4 },
 		{ "ZFR0.BitPerm", SME_ID(ID_AA64ZFR0_EL1),  16, 4 },
 		{ "ZFR0.B16B16",  SME_ID(ID_AA64ZFR0_EL1),  24, 4 },
 		{ "ZFR0.SHA3",	  SME_ID(ID_AA64ZFR0_EL1),  32, 4 },
