@@ -27,7 +27,7 @@
  * ID_AA64PFR1_EL1.SSBS decides which levels of SMCCC_ARCH_WORKAROUND_2 can be
  * written (get_kernel_wa_level() in hypercalls.c).
  *
- * CNTVCT_EL0 and CNTPCT_EL0 have one offset on a vCPU with EL2, and the one
+ * CNTVCT_EL0 and CNTPCT_EL0 share one offset on a vCPU with EL2, and the one
  * that is written last decides (kvm_timer_vcpu_reset() in arch_timer.c).
  */
 static const u64 leaders[] = {

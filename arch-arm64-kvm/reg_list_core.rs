@@ -159,7 +159,7 @@ pub(crate) const DEPENDENCIES: [(RegId, Block); 18] = [
     // Which levels of the workaround can be written depends on whether the guest has SSBS:
     // get_kernel_wa_level() in arch/arm64/kvm/hypercalls.c.
     (ID_AA64PFR1_EL1, WORKAROUND_2),
-    // The counters of a vCPU with EL2 have one offset, and the one that is written last decides:
+    // The counters of a vCPU with EL2 share one offset, and the one that is written last decides:
     // kvm_timer_vcpu_reset() in arch/arm64/kvm/arch_timer.c.
     (CNTVCT_EL0, CNTPCT_EL0),
 ];
