@@ -8,12 +8,15 @@ that is the only protocol between the guest and the lab.
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from command import die, script
+from command import SCRIPTS, die, run as run_command, script
+from ktap import verdict
 
 _STEP = re.compile(r"^@@begin (.+)\n((?:.*\n)*?)\n?@@end \1 (\d+)$", re.M)
 
@@ -26,10 +29,16 @@ class Step(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What a boot gave. status: that of the job, or 124 for no end, 125 for a crash of the kernel."""
+    """What a boot gave. status: that of the job, or 124 for no end, 125 for a crash or a warning of the kernel.
+    said: what scripts/boot says of these, with the path of the log."""
 
     status: int
     output: str
+    said: str = ""
+
+    def calm(self):
+        """That the kernel has neither crashed nor warned, whatever the steps say."""
+        return verdict("the kernel has no complaint", self.status != 125, self.said)
 
     def steps(self):
         """{name: Step} of all that have ended."""
@@ -60,7 +69,9 @@ def _laid(body, files):
 def run(body, files=None, **env):
     """Boots and runs a shell script, with files ({name: path}) in /test. The environment is scripts/boot's."""
     with _laid(body, files) as (job, root):
-        return Job(*script("boot", job, BOOT_DIR=root, **env))
+        found = Job(*run_command([SCRIPTS / "boot", job], env={"BOOT_DIR": root, **env}, stderr=subprocess.PIPE))
+    print(found.said, end="", file=sys.stderr, flush=True)
+    return found
 
 
 def initramfs(out, body, files=None):

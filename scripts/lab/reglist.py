@@ -26,6 +26,8 @@ def outputs(commands, image, **env):
     """What each command printed in one boot; nothing if it says that this kernel has no such vCPU."""
     body = "".join(f"step '{number}' /test/{command}\n" for number, command in enumerate(commands))
     job = boot.run(body, PROGRAMS, IMAGE=str(image), **env)
+    if job.status == 125:
+        die(f"the {image} kernel complains, and gives no figures")
     steps = [job.step(str(number)) for number in range(len(commands))]
     for command, step in zip(commands, steps):
         if step.status not in (0, SKIPPED):

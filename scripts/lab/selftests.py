@@ -26,12 +26,13 @@ def file_name(*words):
 
 
 def run(commands, kvm, timeout=60, folder=FOLDER, **env):
-    """Runs programs with their arguments, each a step, in one boot: ({command: Step}, path of the log)."""
+    """Runs programs with their arguments, each a step, in one boot: ({command: Step}, path of the log, whether the
+    kernel had no complaint)."""
     body = "".join(f"step {shlex.quote(c)} timeout {timeout} /test/{c}\n" for c in commands)
     programs = {c.split()[0] for c in commands}
     job = boot.run(body, {p: folder / p for p in programs}, KVM=kvm, TIMEOUT=str(120 + timeout * len(commands)), **env)
     where = log(file_name("selftests", kvm, *env.values(), *(commands if len(commands) == 1 else ())), job.output)
-    return {c: job.step(c) for c in commands}, where
+    return {c: job.step(c) for c in commands}, where, job.calm()
 
 
 def word(status):
@@ -49,5 +50,5 @@ def results(name, step, where):
 
 def tested(names, kvm, timeout=1800, folder=FOLDER, **env):
     """The results of programs of ours in one boot."""
-    steps, where = run(names, kvm, timeout, folder, **env)
-    return [row for name in names for row in results(name, steps[name], where)]
+    steps, where, calm = run(names, kvm, timeout, folder, **env)
+    return [row for name in names for row in results(name, steps[name], where)] + [calm]

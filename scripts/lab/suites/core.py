@@ -52,10 +52,12 @@ def no_panic():
 
 
 def kunit_tests(**env):
-    """KUnit ran while the kernel booted; its results are in debugfs."""
-    job = boot.run("for s in kvm_arm_reg_list rust_doctests_kernel; do\n"
-                   "cat /sys/kernel/debug/kunit/$s/results\ndone\n", **env)
-    return [row for row in ktap(job.output) if "rust_doctest" not in row.test or "kvm" in row.test]
+    """KUnit ran while the kernel booted; its results are in debugfs, and those of our suite have to be there."""
+    job = boot.run("step suite cat /sys/kernel/debug/kunit/kvm_arm_reg_list/results\n"
+                   "cat /sys/kernel/debug/kunit/rust_doctests_kernel/results\n", **env)
+    rows = [row for row in ktap(job.output) if "rust_doctest" not in row.test or "kvm" in row.test]
+    return rows + [verdict("the suite kvm_arm_reg_list ran", ktap(job.step("suite").output), job.output[-2000:]),
+                   verdict("the boot ends well", not job.status, job.said or job.output[-2000:])]
 
 
 def module_tests(image):

@@ -34,8 +34,9 @@ def cell(mode, machine, whole=False, test=None):
         commands = sample.commands(mode, machine, whole)
     # Two cells run side by side already. What goes from CPU to CPU is tested on the default machine.
     cpus = "2" if (mode, machine) in (("vhe", "default"), ("nvhe", "default")) or whole or test else "1"
-    steps, where = selftests.run(commands, mode, 1800, CPU=machine, SMP=cpus)
+    steps, where, calm = selftests.run(commands, mode, 1800, CPU=machine, SMP=cpus)
     rows = [row for command, name in commands.items() for row in selftests.results(name, steps[command], where)]
+    rows.append(calm)
     if test:
         return rows
     passed = [row.test for row in rows if row.verdict == PASSED]
