@@ -2,11 +2,16 @@
 """The rule by which programs and kinds of vCPU are dealt out to the cells of the matrix."""
 
 import itertools
+import re
 import unittest
+from functools import reduce
 
+from command import TOP
 from machines import MACHINES, MODES
 from sample import FEATURES, PROGRAMS, SHARED, commands
-from selftests import OF_MODE
+from selftests import OF_MODE, RUST
+
+KVMTEST = TOP / "tools-testing-selftests/kvm/arm64/rust/lib"
 
 
 def kinds(command, number):
@@ -14,6 +19,22 @@ def kinds(command, number):
     _, shared, share = command.partition(" -s ")
     part, of = map(int, share.split("/")) if shared else (0, 1)
     return {kind for kind in range(number) if kind % of == part}
+
+
+def number(kind):
+    """The number that lib/ktap.rs gives a kind by its name."""
+    return reduce(lambda value, byte: (value * 31 + byte) % 2 ** 64, kind.encode(), 0)
+
+
+def in_both():
+    """The kinds, by name, that both programs in Rust have: what lib/vcpus.rs makes of those of its table."""
+    found = []
+    for name in re.findall(r'name: "(.+?)"', (KVMTEST / "vcpus.rs").read_text()):
+        for mode in ("", " SM", " ZA", " SM ZA") if "SME" in name else ("",):
+            for svl in ("greatest", "shortest", "middle") if "SME" in name else ("",):
+                for vl in ("greatest", "shortest", "middle") if "SVE" in name else ("",):
+                    found.append(name + mode + (svl and f", {svl} SVL") + (vl and f", {vl} VL"))
+    return found
 
 
 class Sample(unittest.TestCase):
@@ -44,6 +65,23 @@ class Sample(unittest.TestCase):
                     elif program in SHARED:
                         found["Rust"] |= kinds(command, 90)
             self.assertEqual(found, {"C": set(range(FEATURES)), "Rust": set(range(90))})
+
+    def test_both_programs_in_rust_give_a_kind_the_same_number(self):
+        """Each machine has every kind, by its name, in one of the two, and so has each mode."""
+        self.assertIn("|hash, byte| {\n                hash.wrapping_mul(31).wrapping_add(byte.into())\n            }",
+                      (KVMTEST / "ktap.rs").read_text())
+        names = in_both()
+        self.assertGreater(len(names), 50)
+        ran = set()
+        for mode, machine in itertools.product(MODES, MACHINES):
+            for command, program in commands(mode, machine).items():
+                _, _, share = command.partition(" -s ")
+                part, of = map(int, (share or "0/1").split("/"))
+                if program in RUST:
+                    ran |= {(mode, machine, program, name) for name in names if number(name) % of == part}
+        self.assertEqual({(machine, name) for _, machine, _, name in ran}, set(itertools.product(MACHINES, names)))
+        self.assertEqual({(mode, name) for mode, _, _, name in ran}, set(itertools.product(MODES, names)))
+        self.assertEqual({(program, name) for _, _, program, name in ran}, set(itertools.product(RUST, names)))
 
     def test_no_program_has_the_same_kinds_on_all_machines(self):
         for program in (name for name in SHARED if name != "sme_guest"):
