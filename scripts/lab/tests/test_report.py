@@ -49,7 +49,7 @@ class Files(unittest.TestCase):
         report.RESULTS, self.was = Path(tmp.name), report.RESULTS
         self.addCleanup(setattr, report, "RESULTS", self.was)
         self.report = report.Report(SUITES, SUITES[:2])
-        rows = [Result("sme_regs: list", FAILED, "ZA.H[0] is <lost>"), Result("sme_regs: sizes", PASSED),
+        rows = [Result("sme_regs: list: sve+sme", FAILED, "ZA.H[0] is <lost>"), Result("sme_regs: sizes", PASSED),
                 Result("sme_regs: nested", SKIPPED, "no EL2 on this host")]
         with contextlib.redirect_stdout(io.StringIO()) as out:
             self.report.add(SUITES[0], rows, 2.0)
@@ -58,11 +58,11 @@ class Files(unittest.TestCase):
     def test_a_failure_leads_to_the_test(self):
         page = self.report.html.read_text()
         self.assertIn("ZA.H[0] is &lt;lost&gt;", page)
-        self.assertIn('make check ONLY=&quot;vhe default&quot; TEST=&quot;sme_regs list&quot;', page)
+        self.assertIn('make check ONLY=&quot;vhe default&quot; TEST=&quot;sme_regs list: sve+sme&quot;', page)
         self.assertIn("1 tests: no EL2 on this host", page)
         self.assertIn('href="#vhe--default"', page)
         self.assertIn('id="vhe--default"', page)
-        self.assertIn("failed: sme_regs: list\n        ZA.H[0] is <lost>", self.out)
+        self.assertIn("failed: sme_regs: list: sve+sme\n        ZA.H[0] is <lost>", self.out)
 
     def test_it_says_that_it_is_incomplete(self):
         self.assertFalse(json.loads(self.report.json.read_text())["complete"])
@@ -78,7 +78,7 @@ class Files(unittest.TestCase):
         self.assertEqual(page.count("not run</td>"), 5 * len(MACHINES) - 1 + 2)
 
     def test_the_failures_stand_together(self):
-        self.assertEqual(self.report.failures(), ["failed: vhe, default: sme_regs: list"])
+        self.assertEqual(self.report.failures(), ["failed: vhe, default: sme_regs: list: sve+sme"])
 
     def test_totals(self):
         self.assertEqual(self.report.totals(), "1 passed, 1 failed, 1 skipped")

@@ -118,14 +118,10 @@ static inline bool sme_host_can(unsigned int kind)
 	       (!(kind & SME_KIND_EL2) || kvm_has_cap(KVM_CAP_ARM_EL2));
 }
 
-static void sme_run_case(const struct sme_case *c, unsigned int kind)
+static void sme_run_case(const struct sme_case *c, unsigned int kind, const char *name)
 {
-	char name[64];
 	int status;
 	pid_t pid;
-
-	snprintf(name, sizeof(name), "%s%s%s", c->name, c->kinds ? ": " : "",
-		 c->kinds ? sme_kind_names[kind] : "");
 
 	if (!sme_host_can(kind)) {
 		ksft_test_result_skip("%s # KVM has no %s here\n", name, sme_kind_names[kind]);
@@ -170,6 +166,7 @@ static __noreturn __maybe_unused void sme_run_cases(const struct sme_case *tests
 						    const char *only)
 {
 	unsigned int plan = 0, all = 0, kind;
+	char name[64];
 	int i, pass;
 
 	sme_skip_reason = mmap(NULL, SME_REG_BYTES, PROT_READ | PROT_WRITE,
@@ -179,19 +176,22 @@ static __noreturn __maybe_unused void sme_run_cases(const struct sme_case *tests
 	ksft_print_header();
 	for (pass = 0; pass < 2; pass++) {
 		for (i = 0; i < n; i++) {
-			if (only && !strstr(tests[i].name, only))
-				continue;
 			for (kind = 0; kind < SME_NR_KINDS; kind++) {
 				if (tests[i].kinds ? !(tests[i].kinds & BIT(kind)) : kind)
 					continue;
 				/* Without nested virtualization there is nothing to skip. */
 				if (kind & SME_KIND_EL2 && !kvm_has_cap(KVM_CAP_ARM_EL2))
 					continue;
+				snprintf(name, sizeof(name), "%s%s%s", tests[i].name,
+					 tests[i].kinds ? ": " : "",
+					 tests[i].kinds ? sme_kind_names[kind] : "");
+				if (only && !strstr(name, only))
+					continue;
 				all += !pass;
 				if (kind % sme_shards != sme_shard)
 					continue;
 				if (pass)
-					sme_run_case(&tests[i], kind);
+					sme_run_case(&tests[i], kind, name);
 				else
 					plan++;
 			}
