@@ -31,9 +31,19 @@ def cell_name(mode, machine):
     return f"{mode}, {machine}"
 
 
+def failed(row):
+    """Whether a row counts as failed: also with a verdict that is none, lest it fall out of every sum."""
+    return row.verdict not in (PASSED, SKIPPED)
+
+
+def tally(rows):
+    """How many have each verdict."""
+    return Counter(FAILED if failed(row) else row.verdict for row in rows)
+
+
 def totals(rows):
     """N passed, N failed, N skipped: also the last line of a run, by which it is judged."""
-    count = Counter(row.verdict for row in rows)
+    count = tally(rows)
     return f"{count[PASSED]} passed, {count[FAILED]} failed, {count[SKIPPED]} skipped"
 
 
@@ -64,11 +74,11 @@ class Report:
     def add(self, suite, rows, seconds):
         """A suite has ended: prints its line and its failures."""
         self.rows[suite.name], self.seconds[suite.name] = rows, seconds
-        count = Counter(row.verdict for row in rows)
+        count = tally(rows)
         say(f"{suite.name:44}{count[PASSED]:>5} passed{count[FAILED]:>4} failed{count[SKIPPED]:>5} skipped"
             f"{seconds:>6.0f} s")
         for row in rows:
-            if row.verdict == FAILED:
+            if failed(row):
                 say(f"    failed: {row.test}")
                 for line in row.detail.splitlines():
                     say(f"        {line}")
@@ -90,12 +100,12 @@ class Report:
     def bad(self):
         """The exit status: whether something failed, or nothing ran."""
         rows = self.all_rows()
-        return int(not rows or any(row.verdict == FAILED for row in rows))
+        return int(not rows or any(map(failed, rows)))
 
     def failures(self):
         """Each test that failed, by its suite: the lines above may be many, or cut off by who keeps them."""
         return [f"failed: {name}: {row.test}" for name, rows in self.rows.items()
-                for row in rows if row.verdict == FAILED]
+                for row in rows if failed(row)]
 
     def cells(self):
         """How much of the product of modes, machines and kinds of vCPU ran."""
@@ -119,7 +129,7 @@ class Report:
         if name not in self.rows:
             waits = not self.finished and any(suite.name == name for suite in self.chosen)
             return f'<td class="not-run">{"not yet" if waits else "not run"}</td>'
-        count = Counter(row.verdict for row in self.rows[name])
+        count = tally(self.rows[name])
         colour = FAILED if count[FAILED] else PASSED if count[PASSED] else SKIPPED
         numbers = f"{count[PASSED]} / {count[FAILED]} / {count[SKIPPED]}"
         return f'<td class="{colour}"><a href="#{anchor(name)}">{numbers}</a></td>'
@@ -130,7 +140,7 @@ class Report:
         out = [f'<h3 id="{anchor(suite.name)}">{escape(suite.name)}</h3>',
                f"<p>{totals(rows)}, in {self.seconds[suite.name]:.0f} s</p>"]
         for row in rows:
-            if row.verdict == FAILED:
+            if failed(row):
                 out.append(f'<p><span class="failed">failed: {escape(row.test)}</span></p>'
                            f"<pre>{escape(row.detail)}\n\n{escape(again(suite, row))}</pre>")
         reasons = Counter(row.detail or "no reason was given" for row in rows if row.verdict == SKIPPED)

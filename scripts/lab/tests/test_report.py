@@ -85,6 +85,16 @@ class Files(unittest.TestCase):
         self.assertEqual(self.report.bad(), 1)
         self.assertEqual(report.Report(SUITES, SUITES).bad(), 1)
 
+    def test_a_verdict_that_is_none_has_failed(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.report.add(SUITES[1], [Result("get-reg-list", "no end")], 1.0)
+        self.assertEqual(self.report.totals(), "1 passed, 2 failed, 1 skipped")
+        self.assertIn("failed: nvhe, default: get-reg-list", self.report.failures())
+        self.assertIn("failed: get-reg-list", self.report.html.read_text())
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.report.add(SUITES[0], [Result("sme_regs: sizes", PASSED)], 1.0)
+        self.assertEqual(self.report.bad(), 1)
+
 
 class Readme(unittest.TestCase):
     """The blocks of figures."""
