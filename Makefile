@@ -5,9 +5,13 @@
 lab := scripts/toolbox
 check := $(lab) scripts/lab/check.py $(if $(LIST),--list) $(if $(ONLY),--only "$(ONLY)") $(if $(TEST),--test "$(TEST)")
 
-# GROUPS="fixes reg-list": make itself, tree, boot and shell with these groups of patches/ alone, in a tree of their own
+# GROUPS="fixes reg-list": make itself, tree, boot and shell with these groups of patches/ alone, in a tree of their own.
+# To series and apply it says what to mail or to apply, and their tree is the whole one. All else tests all groups.
 space := $(subst ,, )
-export TREE := $(CURDIR)/build/linux$(if $(GROUPS),-$(subst $(space),+,$(strip $(GROUPS))))
+groups := $(if $(filter series apply,$(MAKECMDGOALS)),,$(GROUPS))
+export TREE := $(CURDIR)/build/linux$(if $(groups),-$(subst $(space),+,$(strip $(groups))))
+no_groups := $(if $(GROUPS),$(filter-out demo tree kernels boot shell series apply,$(MAKECMDGOALS)))
+$(if $(no_groups),$(error make $(no_groups) takes no GROUPS=: it is of all groups))
 
 # The list before and after, on two booted kernels
 demo: kernels
@@ -82,7 +86,7 @@ apply:
 
 # The patched tree as a git repository, build/linux, to work in; refresh brings commits back
 tree:
-	@$(lab) scripts/tree $(GROUPS)
+	@$(lab) scripts/tree $(groups)
 refresh:
 	@$(lab) scripts/refresh
 

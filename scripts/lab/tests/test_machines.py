@@ -62,6 +62,23 @@ class Variables(unittest.TestCase):
         # The toolbox sets these itself.
         self.assertEqual(read - {"LLVM", "TOOLBOX"} - passed, set())
 
+    def test_groups_choose_a_tree_or_what_is_mailed(self):
+        def make(*goals):
+            done = subprocess.run(["make", "-n", "--no-print-directory", *goals, "GROUPS=fixes reg-list"], cwd=TOP, text=True,
+                                  check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            return done.returncode, done.stdout, done.stderr
+        self.assertIn("build/linux-fixes+reg-list/out ", make()[1])
+        # The mails are of these groups; what they are measured and built with is the whole series.
+        _, out, _ = make("series")
+        self.assertIn("/build/linux/out patched\n", out)
+        self.assertRegex(out, r"scripts/tree *\n")
+        self.assertRegex(out, r"scripts/series +fixes reg-list\n")
+        for goal in ("check", "check-all", "bench", "mutants", "lint"):
+            status, out, err = make(goal)
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn(f"make {goal} takes no GROUPS=", err)
+            self.assertEqual(err.count("\n"), 1)
+
     def test_each_is_documented(self):
         usage = (SCRIPTS / "boot").read_text().partition(". \"$(dirname")[0]
         readme = (TOP / "README.md").read_text()
