@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -20,8 +22,11 @@ RESULTS = BUILD / TREE.name.replace("linux", "results", 1)
 # No command of a test run takes longer, in seconds; boots have a TIMEOUT of their own.
 LIMIT = 3 * 3600
 
+# How long a command that is ended may take to end what it has started itself, in seconds.
+GRACE = 5
+
 _running = set()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def say(text):
@@ -37,17 +42,18 @@ def run(args, **options):
     """Runs a command: (exit status, output, error output if it was asked for); 124 for no end."""
     env = {**os.environ, **options.pop("env", {})}
     # In a session of its own, so that stop_all() reaches what it has started as well.
-    with subprocess.Popen([str(a) for a in args], env=env, stdout=subprocess.PIPE, text=True, errors="replace",
-                          start_new_session=True, **options) as child:
-        with _lock:
-            _running.add(child)
+    with _lock:
+        started = subprocess.Popen([str(a) for a in args], env=env, stdout=subprocess.PIPE, text=True,
+                                   errors="replace", start_new_session=True, **options)
+        _running.add(started)
+    with started as child:
         try:
             out, err = child.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
-            _kill(child)
+            _end([child])
             return 124, "", ""
         except KeyboardInterrupt:
-            _kill(child)
+            _end([child])
             raise
         finally:
             with _lock:
@@ -55,18 +61,31 @@ def run(args, **options):
     return child.returncode, out, err
 
 
-def _kill(child):
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _end(children, grace=GRACE):
+    """Ends commands with what they have started. Those in Python have sessions in theirs: see end_by_signals()."""
+    until = time.monotonic() + grace
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+        while any(child.poll() is None for child in children) and time.monotonic() < until:
+            time.sleep(0.05)
 
 
-def stop_all():
-    """Ends every command that still runs."""
-    with _lock:
-        for child in _running:
-            _kill(child)
+def stop_all(grace=GRACE):
+    """Ends every command that still runs, for good: the lock is kept, nothing starts any more, and the caller exits."""
+    _lock.acquire()
+    _end(list(_running), grace)
+
+
+def end_by_signals():
+    """For a program that runs commands in threads, which would go on with the next one: a signal ends it and all that
+    it runs, and at once, as whoever ends it waits no longer than it does."""
+    def stop(number, _):
+        stop_all(0)
+        os._exit(128 + number)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def script(name, *args, **env):

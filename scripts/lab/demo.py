@@ -8,7 +8,7 @@ Each part is also in a file of build/results/, which README shows; the figures a
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from command import RESULTS, save, say
+from command import RESULTS, end_by_signals, save, say
 from reglist import KINDS, STATES, clocks, measure, orders, restores
 
 
@@ -76,6 +76,7 @@ def show(name, head, lines):
 
 
 def main():
+    end_by_signals()
     modes = ("vhe", "nvhe")
     with ThreadPoolExecutor(2) as boots:
         jobs = [boots.submit(job) for job in (

@@ -18,7 +18,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import boot
-from command import RESULTS, TOP, die, log, save, say, script
+from command import RESULTS, TOP, die, end_by_signals, log, save, say, script
 from selftests import FOLDER, file_name
 
 # The boots: (KVM mode, arguments). EL2 vCPUs are there only in nested mode.
@@ -78,6 +78,7 @@ def known_ids(write):
 
 
 def main():
+    end_by_signals()
     if script("build-selftests")[0]:
         die("the kvm selftests do not build")
     write, arguments = "--write-ids" in sys.argv, [a for a in sys.argv[1:] if a != "--write-ids"]

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import boot
-from command import BUILD, SCRIPTS, TREE, die, run, save, say, script
+from command import BUILD, SCRIPTS, TREE, die, end_by_signals, run, save, say, script
 from depgraph import experiment
 from ktap import FAILED, PASSED, ktap
 from selftests import FOLDER, KSFT_SKIP, REG_LIST, RUST, SME
@@ -114,6 +114,7 @@ def mutant(patch):
 
 
 def main():
+    end_by_signals()
     wanted = [p for p in sorted(PATCHES.glob("*.patch"))
               if not sys.argv[1:] or any(word in p.stem for word in sys.argv[1:])]
     if not wanted:

@@ -64,8 +64,8 @@ class Variables(unittest.TestCase):
 
     def test_groups_choose_a_tree_or_what_is_mailed(self):
         def make(*goals):
-            done = subprocess.run(["make", "-n", "--no-print-directory", *goals, "GROUPS=fixes reg-list"], cwd=TOP, text=True,
-                                  check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            done = subprocess.run(["make", "-n", "--no-print-directory", *goals, "GROUPS=fixes reg-list"], cwd=TOP,
+                                  check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             return done.returncode, done.stdout, done.stderr
         self.assertIn("build/linux-fixes+reg-list/out ", make()[1])
         # The mails are of these groups; what they are measured and built with is the whole series.
