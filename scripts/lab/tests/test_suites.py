@@ -96,6 +96,17 @@ class Judged(unittest.TestCase):
         steps = {"get-reg-list": ("", 124), "set_id_regs": ("", 4)}
         self.assertIn("get-reg-list", self.failed(lambda: kernels.variant("x", True), Boots(steps=steps)))
 
+    def test_what_a_cell_is_there_for_may_not_be_skipped(self):
+        skipped = ("1..1\nok 1 # SKIP a # not here\n", 4)
+        for mode, machine, program, what in (
+                ("protected", "lpa2", "sme_protected", "sme_protected"), ("nested", "lpa2", "sme_nested", "sme_nested"),
+                ("nested", "none", "reg_list_el2", "vCPUs with EL2"), ("vhe", "mte", "reg_list_contract", "MTE")):
+            with self.subTest(program):
+                name, row = f"a case of {what} was not skipped", ("1..1\nok 1 MTE, both have it\n", 0)
+                self.assertNotIn(name, self.failed(lambda: vcpus.cell(mode, machine, True), Boots(steps={program: row})))
+                self.assertIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
+                                                Boots(steps={program: skipped})))
+
     def test_kunit_that_did_not_run_fails(self):
         good = Boots(steps={"suite": ("KTAP version 1\n1..1\n    ok 1 a\nok 1 kvm_arm_reg_list\n", 0)})
         self.assertEqual(self.failed(core.kunit_tests, good), {})
