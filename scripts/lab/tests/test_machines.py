@@ -62,6 +62,14 @@ class Variables(unittest.TestCase):
         # The toolbox sets these itself.
         self.assertEqual(read - {"LLVM", "TOOLBOX"} - passed, set())
 
+    def test_what_a_boot_is_given_is_not_for_a_makefile(self):
+        """KVM is a folder to those of the kernel; the build would not find it."""
+        given = {name: "x" for name in ("ARGS", "CPU", "IMAGE", "KVM", "RUN", "SMP")}
+        done = subprocess.run(["bash", "-c", f". {SCRIPTS}/lab.sh; make -s -f -", SCRIPTS / "boot"], text=True,
+                              check=True, env={**os.environ, **given}, stdout=subprocess.PIPE,
+                              input="all:; @echo '$(ARGS)$(CPU)$(IMAGE)$(KVM)$(RUN)$(SMP)'\n")
+        self.assertEqual(done.stdout, "\n")
+
     def test_groups_choose_a_tree_or_what_is_mailed(self):
         def make(*goals):
             done = subprocess.run(["make", "-n", "--no-print-directory", *goals, "GROUPS=fixes reg-list"], cwd=TOP,
