@@ -107,6 +107,17 @@ class Judged(unittest.TestCase):
                 self.assertIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
                                                 Boots(steps={program: skipped})))
 
+    def test_ways_to_panic(self):
+        """As objdump and the v0 mangling have them; KUnit's own assertion in C is none."""
+        code = "0000000000000000 <{0}>:\n   0:\t94000000 \tbl\t0 <{0}>\n\t\t\t0: R_AARCH64_CALL26\t{1}\n\n"
+        core_, names = "_RNvNtCsbZfwWpAStWS_4core", (
+            "9panicking18panic_bounds_check", "6option13unwrap_failed", "6option13expect_failed",
+            "5slice5index16slice_index_fail", "5slice20copy_from_slice_impl17len_mismatch_fail",
+            "3str19slice_error_fail_rt")
+        said = "".join(code.format(f"f{n}", core_ + name) for n, name in enumerate(names))
+        found = core.panics(said + code.format("g", "__kunit_do_failed_assertion") + code.format("h", "memcpy"))
+        self.assertEqual(found, {f"f{n}": [core_ + name] for n, name in enumerate(names)} | {"g": [], "h": []})
+
     def test_kunit_that_did_not_run_fails(self):
         good = Boots(steps={"suite": ("KTAP version 1\n1..1\n    ok 1 a\nok 1 kvm_arm_reg_list\n", 0)})
         self.assertEqual(self.failed(core.kunit_tests, good), {})
