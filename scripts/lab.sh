@@ -113,8 +113,10 @@ checkpatch()
 once()
 {
 	_folder=$1 _repository=$2 _paths=$3 _from=; shift 3
-	if [ -z "$(git -C "$_repository" status --porcelain -- $_paths)" ]; then
-		_from=$(basename "$_folder")-$( (git -C "$_repository" ls-tree HEAD $_paths; echo "${TOOLBOX:-}"; cat "$0") | cksum | cut -d' ' -f1)
+	# Where git fails nothing is known of what it is made from.
+	if _changed=$(git -C "$_repository" status --porcelain -- $_paths) && [ -z "$_changed" ] &&
+		_of=$(git -C "$_repository" ls-tree HEAD $_paths) && [ -n "$_of" ]; then
+		_from=$(basename "$_folder")-$( (echo "$_of"; echo "${TOOLBOX:-}"; cat "$0") | cksum | cut -d' ' -f1)
 		[ ! -e "$_folder" ] || [ "$(cat "$_folder.from" 2>/dev/null)" != "$_from" ] || return 0
 	fi
 	rm -f "$_folder.from"

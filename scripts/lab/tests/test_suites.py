@@ -103,7 +103,8 @@ class Judged(unittest.TestCase):
                 ("nested", "none", "reg_list_el2", "vCPUs with EL2"), ("vhe", "mte", "reg_list_contract", "MTE")):
             with self.subTest(program):
                 name, row = f"a case of {what} was not skipped", ("1..1\nok 1 MTE, both have it\n", 0)
-                self.assertNotIn(name, self.failed(lambda: vcpus.cell(mode, machine, True), Boots(steps={program: row})))
+                self.assertNotIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
+                                                   Boots(steps={program: row})))
                 self.assertIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
                                                 Boots(steps={program: skipped})))
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is built once and kept, in small folders."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from command import SCRIPTS
+
+
+class Once(unittest.TestCase):
+    """once() of lab.sh."""
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.top = Path(tmp.name)
+        (self.top / "kvm-reg-list").mkdir()
+        self.source = self.top / "source"
+        self.source.mkdir()
+        (self.source / "a").write_text("one\n")
+        for args in (["init", "-q"], ["add", "a"],
+                     ["-c", "user.name=lab", "-c", "user.email=lab@localhost", "commit", "-q", "-m", "One"]):
+            subprocess.run(["git", *args], cwd=self.source, check=True)
+
+    def once(self, command="mkdir -p out; cat source/a > out/a"):
+        """What out/a has when it is made from source/a; None if that fails."""
+        done = subprocess.run(["bash", "-c", f". {SCRIPTS}/lab.sh; make_it() {{ {command}; }}\n"
+                               f"once out {self.source} a logged log 'making it' make_it", SCRIPTS / "boot"],
+                              cwd=self.top, check=False, env={**os.environ, "XDG_CACHE_HOME": str(self.top)},
+                              stderr=subprocess.DEVNULL)
+        return None if done.returncode else (self.top / "out/a").read_text()
+
+    def test_it_is_made_once(self):
+        self.assertEqual(self.once(), "one\n")
+        self.assertEqual(self.once("false"), "one\n")
+        (self.source / "a").write_text("two\n")
+        self.assertEqual(self.once(), "two\n")
+
+    def test_where_git_fails_it_is_made_anew(self):
+        (self.source / ".git/HEAD").write_text("nothing\n")
+        self.assertEqual(self.once(), "one\n")
+        (self.source / "a").write_text("two\n")
+        self.assertEqual(self.once(), "two\n")
+
+    def test_what_fails_is_not_kept(self):
+        self.assertIsNone(self.once("mkdir -p out; false; true"))
+        self.assertEqual(self.once(), "one\n")
+
+    def test_the_library_is_not_built_where_cargo_fails(self):
+        """The function of scripts/build-library, with a cargo that fails where its output is read."""
+        text = (SCRIPTS / "build-library").read_text()
+        function = text[text.index("executables()"):text.index("\nmkdir -p")]
+        (self.top / "bin").mkdir()
+        for name, body in (("cargo", 'case "$*" in *no-run*) exit 1 ;; esac'), ("cp", ""), ("mv", ""),
+                           ("aarch64-linux-gnu-gcc", "")):
+            (self.top / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+            (self.top / "bin" / name).chmod(0o755)
+        (self.top / "linux-vmm").mkdir()
+        done = subprocess.run(["bash", "-c", f"set -eu; crate={self.top} programs=p target=t out=o\n{function}\nlibrary"],
+                              check=False, env={**os.environ, "PATH": f"{self.top}/bin:{os.environ['PATH']}"},
+                              stderr=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 1)
