@@ -59,7 +59,8 @@ class Once(unittest.TestCase):
             (self.top / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
             (self.top / "bin" / name).chmod(0o755)
         (self.top / "linux-vmm").mkdir()
-        done = subprocess.run(["bash", "-c", f"set -eu; crate={self.top} programs=p target=t out=o\n{function}\nlibrary"],
-                              check=False, env={**os.environ, "PATH": f"{self.top}/bin:{os.environ['PATH']}"},
+        begin = f"set -eu; crate={self.top} programs=p target=t out=o"
+        done = subprocess.run(["bash", "-c", f"{begin}\n{function}\nlibrary"], check=False,
+                              env={**os.environ, "PATH": f"{self.top}/bin:{os.environ['PATH']}"},
                               stderr=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 1)

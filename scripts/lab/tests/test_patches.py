@@ -157,6 +157,73 @@ class RoundTrip(unittest.TestCase):
         status, said = self.script("apply", other)
         self.assertEqual(status, 1)
         self.assertIn("0001-KVM-Count-right.patch does not apply", said)
-        self.assertIn("guest.c.rej", said)
+        self.assertIn("\narch/arm64/kvm/guest.c.rej:\n", said)
+        self.assertIn("nothing was changed", said)
         self.assertEqual(self.git(other, "rev-parse", "HEAD"), head)
         self.assertEqual(self.git(other, "status", "--porcelain"), "")
+
+    def test_a_rejected_hunk_in_the_root_beside_what_the_user_has(self):
+        for tree in (self.tree, other := self.kernel("other")):
+            self.write(tree, "MAINTAINERS", GUEST)
+            self.commit(tree, "Maintainers")
+        self.git(self.tree, "tag", "-f", "unpatched")
+        self.write(self.tree, "MAINTAINERS", GUEST.replace("line 3\n", "line three\n"))
+        self.commit(self.tree, "MAINTAINERS: Add")
+        self.script("refresh")
+        self.write(other, "MAINTAINERS", GUEST.replace("line 3\n", "line iii\n"))
+        self.commit(other, "Otherwise")
+        for name in ("MAINTAINERS.rej", "arch/mine.rej"):
+            self.write(other, name, "mine\n")
+        status, said = self.script("apply", other)
+        self.assertEqual(status, 1)
+        self.assertIn("\nMAINTAINERS.rej:\n", said)
+        self.assertIn("+line three", said)
+        self.assertNotIn("mine", said)
+        self.assertEqual(self.git(other, "status", "--porcelain"), "?? MAINTAINERS.rej\n?? arch/mine.rej\n")
+
+    def test_a_file_of_the_user_s_is_in_the_way(self):
+        self.work()
+        self.script("refresh")
+        other = self.kernel("other")
+        head = self.git(other, "rev-parse", "HEAD")
+        self.write(other, "arch/arm64/kvm/reg_list.h", "mine\n")
+        status, said = self.script("apply", other)
+        self.assertEqual((status, said.count("\n")), (1, 1))
+        self.assertIn("reg_list.h is there, and git does not know it", said)
+        self.assertEqual(self.git(other, "rev-parse", "HEAD"), head)
+        self.assertEqual((other / "arch/arm64/kvm/reg_list.h").read_text(), "mine\n")
+
+    def test_hooks_are_not_asked(self):
+        self.work()
+        self.script("refresh")
+        other = self.kernel("other")
+        for name in ("pre-commit", "commit-msg", "applypatch-msg", "pre-applypatch"):
+            self.write(other, f".git/hooks/{name}", "#!/bin/sh\nexit 1\n")
+            (other / ".git/hooks" / name).chmod(0o755)
+        self.assertEqual(self.script("apply", other)[0], 0)
+
+    def test_a_commit_that_fails_changes_nothing(self):
+        self.work()
+        self.script("refresh")
+        other = self.kernel("other")
+        head = self.git(other, "rev-parse", "HEAD")
+        # A key that is gone when the second patch is to get its new file.
+        gpg = self.top / "gpg"
+        gpg.write_text('#!/bin/sh\ncat > /dev/null; echo >> "$0.calls"; [ "$(wc -l < "$0.calls")" -lt 3 ] || exit 1\n'
+                       'printf "\\n[GNUPG:] SIG_CREATED \\n" >&2; echo signature\n')
+        gpg.chmod(0o755)
+        self.git(other, "config", "commit.gpgsign", "true")
+        self.git(other, "config", "gpg.program", str(gpg))
+        status, said = self.script("apply", other)
+        self.assertNotEqual(status, 0)
+        self.assertEqual(gpg.with_suffix(".calls").read_text(), "\n\n\n")
+        self.assertIn("nothing was changed", said)
+        self.assertEqual(self.git(other, "rev-parse", "HEAD"), head)
+        self.assertEqual(self.git(other, "status", "--porcelain"), "")
+
+    def test_a_git_am_of_the_user_s_goes_on(self):
+        (self.tree / ".git/rebase-apply").mkdir()
+        status, said = self.script("apply", self.tree)
+        self.assertEqual(status, 1)
+        self.assertIn("in the middle of a 'git am'", said)
+        self.assertTrue((self.tree / ".git/rebase-apply").exists())
