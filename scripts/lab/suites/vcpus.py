@@ -10,6 +10,7 @@ import boot
 import sample
 import selftests
 from command import BUILD, RESULTS, log, script
+from depgraph import KNOWN
 from ktap import FAILED, PASSED, Result, ktap, shard, verdict
 from machines import MACHINES, MODES
 from report import cell_name
@@ -17,11 +18,6 @@ from selftests import OF_MODE, RUST
 from suite import Suite
 
 NEEDS = ("guest", "patched", "selftests")
-
-# What the dependency experiment has to find, or it finds nothing: first, then.
-KNOWN_DEPENDENCIES = (("SVE_VLS", "Z0"), ("SME_VLS", "ZA.H[0]"), ("SVCR", "Z0"), ("SVCR", "FPSR"),
-                      ("ID_AA64PFR1_EL1", "SMCCC_ARCH_WORKAROUND_2"), ("CNTVCT_EL0", "CNTPCT_EL0"),
-                      ("KVM_ARM_SET_COUNTER_OFFSET", "CNTVCT_EL0"), ("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", "PMCR_EL0"))
 
 
 def cell(mode, machine, whole=False, test=None):
@@ -119,9 +115,9 @@ def id_space():
 
 def dependencies():
     """The dependency experiment, a part of it, and that it finds what an order loses."""
-    (RESULTS / "depgraph.json").unlink(missing_ok=True)
+    (RESULTS / "depgraph-quick.json").unlink(missing_ok=True)
     status, out = script("lab/depgraph.py", "--quick")
-    found = json.loads((RESULTS / "depgraph.json").read_text())
+    found = json.loads((RESULTS / "depgraph-quick.json").read_text())
     pairs = {(edge["first"], edge["then"]) for edge in found["edges"]}
     rows = [verdict("the order honours every dependency, and restores lose nothing", not status, out[-2000:])]
     # The same edge comes from several boots.
@@ -129,7 +125,7 @@ def dependencies():
         {(f"{edge['first']} -> {edge['then']}: {edge['why']}", edge["accepted"])
          for edge in found["edges"] if edge["against_order"]})]
     rows += [Result(f"{loss['register']} of {loss['vcpu']} is restored", FAILED) for loss in found["losses"]]
-    rows += [verdict(f"it finds {first} -> {then}", (first, then) in pairs) for first, then in KNOWN_DEPENDENCIES]
+    rows += [verdict(f"it finds {first} -> {then}", (first, then) in pairs) for first, then in KNOWN]
     program = {"reg_list_depgraph": selftests.FOLDER / "reg_list_depgraph"}
     job = boot.run("/test/reg_list_depgraph --quick --old-order --only SVE+SME\n", program, TIMEOUT="1500")
     refused = job.status == 1 and "VIOLATED: SVCR -> " in job.output and "LOST: Z0 of " in job.output

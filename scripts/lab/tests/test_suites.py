@@ -3,18 +3,20 @@
 
 import contextlib
 import io
+import json
 import re
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
+import depgraph
 import mutants
 import reglist
 import selftests
 from boot import Job
 from ktap import FAILED
-from suites import core, kernels, vcpus
+from suites import commands, core, kernels, vcpus
 
 WARNED = "boot: the kernel says \"kernel: WARNING: arm.c:1\"; the whole console is in build/log/boot-x.log\n"
 
@@ -118,6 +120,29 @@ class Judged(unittest.TestCase):
         said = "".join(code.format(f"f{n}", core_ + name) for n, name in enumerate(names))
         found = core.panics(said + code.format("g", "__kunit_do_failed_assertion") + code.format("h", "memcpy"))
         self.assertEqual(found, {f"f{n}": [core_ + name] for n, name in enumerate(names)} | {"g": [], "h": []})
+
+    def test_the_mails_have_the_figures_of_the_bench(self):
+        ran = []
+        with mock.patch("suites.commands.script", lambda name, *_: ran.append(name) or (0, "done")):
+            commands.series()
+            commands.bench()
+        self.assertEqual(ran, ["lab/bench.py", "series"])
+
+    def test_an_experiment_that_finds_nothing_fails(self):
+        def experiment(*edges):
+            """Whether depgraph.main() fails if a boot finds these edges."""
+            data = {"edges": [{"first": a, "then": b, "accepted": True} for a, b in edges], "losses": []}
+            sections = {"json": json.dumps(data), "text": "", "dot": ""}
+            with self.folder() as folder, mock.patch.object(depgraph, "RESULTS", folder), \
+                    mock.patch.object(depgraph, "end_by_signals"), mock.patch.object(depgraph, "known_ids"), \
+                    mock.patch.object(depgraph, "experiment", lambda *_: (0, sections)), \
+                    mock.patch.object(depgraph, "script", lambda _: (0, "")), mock.patch("subprocess.run"), \
+                    mock.patch.object(depgraph, "save", lambda name, _: name), mock.patch("sys.argv", ["x"]), \
+                    contextlib.redirect_stdout(io.StringIO()), self.assertRaises(SystemExit) as end:
+                depgraph.main()
+            return end.exception.code
+        self.assertTrue(experiment())
+        self.assertFalse(experiment(*depgraph.KNOWN))
 
     def test_kunit_that_did_not_run_fails(self):
         good = Boots(steps={"suite": ("KTAP version 1\n1..1\n    ok 1 a\nok 1 kvm_arm_reg_list\n", 0)})
