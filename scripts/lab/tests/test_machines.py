@@ -5,8 +5,11 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 from command import SCRIPTS, TOP
 from machines import MACHINES, lengths, parse
@@ -50,6 +53,18 @@ class File(unittest.TestCase):
                               check=False, env={**os.environ, "CPU": "z80"})
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"CPU=z80 is not one of: {' '.join(MACHINES)} nor", done.stderr)
+
+    def test_boot_names_a_line_that_is_no_machine(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            scripts = Path(tmp) / "scripts"
+            scripts.mkdir()
+            for name in ("boot", "lab.sh"):
+                shutil.copy(SCRIPTS / name, scripts)
+            (scripts / "machines").write_text("# machines\n\nshort 16 16\n")
+            done = subprocess.run([scripts / "boot", SCRIPTS / "guest/shell"], stderr=subprocess.PIPE, text=True,
+                                  check=False, env={**os.environ, "CPU": "short"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("boot: scripts/machines:3: a machine has", done.stderr)
 
 
 class Variables(unittest.TestCase):
