@@ -31,6 +31,13 @@ class Choice(unittest.TestCase):
         self.assertEqual(self.names("DEBUG"), ["debug kernel, guests"])
         self.assertTrue(matches("library on this machine", "lib"))
 
+    def test_a_whole_name_is_that_suite_alone(self):
+        more = (*SUITES, Suite("vhe, default, 200 times", list))
+        self.assertEqual([suite.name for suite in choose(more, "vhe default")], ["vhe, default"])
+        self.assertEqual([suite.name for suite in choose(more, "Vhe, default | pool")],
+                         ["vhe, default", "library, pool"])
+        self.assertEqual(len(choose(more, "vhe defaul")), 2)
+
     def test_long_suites_only_when_asked(self):
         self.assertNotIn("debug kernel, guests", self.names())
         self.assertIn("debug kernel, guests", self.names("", True))
