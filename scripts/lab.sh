@@ -100,11 +100,14 @@ need_space()
 	[ "$_free" -ge "$2" ] || die "$1 has $_free GiB free, $2 are needed: make room${3:+, or $3}"
 }
 
-# checkpatch PATCH: what checkpatch.pl --strict has to say, justified exceptions apart.
+# checkpatch PATCH: what checkpatch.pl --strict has to say, justified exceptions apart. If it complains its last line is
+# a sum: one that does not get there has not looked.
 checkpatch()
 {
-	(cd "$tree" && ./scripts/checkpatch.pl --strict --terse --no-summary "$1") |
-		grep -E 'ERROR|WARNING|CHECK' | grep -v -F -e "$(grep -v '^#' "$top/patches/checkpatch-exceptions")"
+	_said=$(cd "$tree" && ./scripts/checkpatch.pl --strict --terse "$1" 2>&1) && return 1
+	case $_said in *"total: "*) ;; *) echo "checkpatch.pl does not come to its end: $_said"; return ;; esac
+	echo "$_said" | grep -E 'ERROR|WARNING|CHECK' |
+		grep -v -F -f <(grep -v -E '^[[:space:]]*(#|$)' "$top/patches/checkpatch-exceptions")
 }
 
 # once FOLDER REPOSITORY PATHS CMD...: makes FOLDER by CMD, unless it was made from the same PATHS of the

@@ -10,6 +10,32 @@ from pathlib import Path
 from command import SCRIPTS
 
 
+class Checkpatch(unittest.TestCase):
+    """checkpatch() of lab.sh: true if there is something to say."""
+
+    def test_a_clean_patch_is_one_that_was_looked_at(self):
+        exceptions = "# A reason.\n\nUnknown commit id\n"
+        for said, exceptions, found in (
+                (None, exceptions, ""),
+                ("a:1: WARNING: Unknown commit id 'x'\ntotal: 1 errors", exceptions, ""),
+                ("a:1: ERROR: trailing whitespace\ntotal: 1 errors", exceptions, "a:1: ERROR: trailing whitespace\n"),
+                ("a:1: ERROR: trailing whitespace\ntotal: 1 errors", "", "a:1: ERROR: trailing whitespace\n"),
+                ("Can't locate Foo.pm in @INC", exceptions, "checkpatch.pl does not come to its end: Can't loc"),
+                ("", exceptions, "checkpatch.pl does not come to its end")):
+            with self.subTest(said), tempfile.TemporaryDirectory() as tmp:
+                # It says nothing of a clean one.
+                script = "exit 0" if said is None else f"cat {tmp}/out\nexit 1"
+                for name, text in (("patches/checkpatch-exceptions", exceptions), ("out", said or ""),
+                                   ("scripts/checkpatch.pl", f"#!/bin/sh\n{script}\n")):
+                    (Path(tmp) / name).parent.mkdir(exist_ok=True)
+                    (Path(tmp) / name).write_text(text)
+                (Path(tmp) / "scripts/checkpatch.pl").chmod(0o755)
+                done = subprocess.run(["bash", "-c", f". {SCRIPTS}/lab.sh; checkpatch a", f"{tmp}/scripts/lint"],
+                                      check=False, env={**os.environ, "TREE": tmp}, text=True, stdout=subprocess.PIPE)
+                self.assertEqual(done.stdout[:len(found) or 1], found)
+                self.assertEqual(done.returncode == 0, bool(found))
+
+
 class Once(unittest.TestCase):
     """once() of lab.sh."""
 

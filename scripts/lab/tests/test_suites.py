@@ -121,6 +121,12 @@ class Judged(unittest.TestCase):
         found = core.panics(said + code.format("g", "__kunit_do_failed_assertion") + code.format("h", "memcpy"))
         self.assertEqual(found, {f"f{n}": [core_ + name] for n, name in enumerate(names)} | {"g": [], "h": []})
 
+    def test_a_lint_that_breaks_off_fails(self):
+        for status, out, good in ((0, "ok a\nok b\n", True), (1, "ok a\nnot ok b # log\n", True),
+                                  (1, "ok a\n", False), (0, "not ok a # log\n", False), (0, "", False)):
+            with mock.patch("suites.commands.script", lambda _, found=(status, out): found):
+                self.assertEqual(commands.lint()[-1].verdict != FAILED, good)
+
     def test_the_mails_have_the_figures_of_the_bench(self):
         ran = []
         with mock.patch("suites.commands.script", lambda name, *_: ran.append(name) or (0, "done")):
