@@ -12,6 +12,8 @@ import re
 from command import RESULTS, TOP, die, say
 
 README = TOP / "README.md"
+# What "make" shows. A block may be elsewhere in README, but not be gone.
+BLOCKS = ("promise.txt", "lists.txt", "restores.txt")
 _BLOCK = re.compile(r"(<!-- (\w[\w.-]*) -->\n\n)(.*?)(\n\n?<!-- end -->)", re.S)
 
 
@@ -21,10 +23,12 @@ def shown(text):
 
 
 def compare(readme=None, folder=RESULTS):
-    """[(FILE, whether README has what is in it)] of every block whose command has run."""
-    blocks = _BLOCK.findall(README.read_text() if readme is None else readme)
-    return [(name, block.rstrip() == shown((folder / name).read_text()).rstrip())
-            for _, name, block, _ in blocks if (folder / name).exists()]
+    """[(FILE, whether README has what is in it)] of every block, those of "make" above all, whose command has
+    run."""
+    blocks = {name: block for _, name, block, _ in
+              _BLOCK.findall(README.read_text() if readme is None else readme)}
+    return [(name, name in blocks and blocks[name].rstrip() == shown((folder / name).read_text()).rstrip())
+            for name in dict.fromkeys((*BLOCKS, *blocks)) if (folder / name).exists()]
 
 
 def filled(readme, folder=RESULTS):

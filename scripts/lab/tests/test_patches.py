@@ -113,6 +113,14 @@ class RoundTrip(unittest.TestCase):
         self.assertEqual(self.git(other, "show", "HEAD~2:arch/arm64/kvm/reg_list.h"), "new\n")
         self.assertEqual(self.git(other, "show", "HEAD:arch/arm64/kvm/reg_list.h"), "old\nnew\nlater\n")
 
+    def test_what_the_series_no_longer_adds_goes(self):
+        self.work()
+        self.script("refresh")
+        self.write(self.top, "arch-arm64-kvm/mine", "not of the series\n")
+        self.git(self.tree, "reset", "-q", "--hard", "HEAD~2")
+        self.assertEqual(self.script("refresh")[0], 0)
+        self.assertEqual({name for name in self.files() if name.startswith("arch")}, {"arch-arm64-kvm/mine"})
+
     def test_groups(self):
         self.work()
         self.script("refresh")

@@ -112,6 +112,7 @@ class Readme(unittest.TestCase):
             self.assertEqual(readme.compare(text, Path(tmp)), [])
             (Path(tmp) / "lists.txt").write_text("a  b \n\nc\n")
             self.assertEqual(readme.compare(text, Path(tmp)), [("lists.txt", False)])
+            self.assertEqual(readme.compare("before\nafter\n", Path(tmp)), [("lists.txt", False)])
             new = readme.filled(text, Path(tmp))
             self.assertEqual(new, "before\n<!-- lists.txt -->\n\n    a  b\n\n    c\n\n<!-- end -->\nafter\n")
             self.assertEqual(readme.compare(new, Path(tmp)), [("lists.txt", True)])
