@@ -100,7 +100,7 @@ def main():
     LOGS.mkdir(parents=True, exist_ok=True)
     (LOGS / "check.log").unlink(missing_ok=True)
     signal.signal(signal.SIGTERM, interrupted)
-    report = Report(SUITES, suites, whole=args.all)
+    report = Report(SUITES, suites, whole=args.all, named=bool(args.only))
     cpus = os.cpu_count()
     say(f"{len(suites)} suites, {cpus} at a time")
 

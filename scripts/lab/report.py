@@ -13,6 +13,9 @@ from command import RESULTS, say
 from ktap import FAILED, PASSED, SKIPPED
 from machines import MACHINES, MODES
 
+# So many rows of a suite are shown to who asked for it; a cell of the matrix has hundreds.
+FEW = 25
+
 HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>kvm-reg-list: test results</title><style>
 body { font: 15px sans-serif; margin: 2em; }
@@ -62,10 +65,11 @@ def again(suite, row):
 
 
 class Report:
-    """known: every suite there is; chosen: those of this run; whole: every cell tests every kind of vCPU."""
+    """known: every suite there is; chosen: those of this run; whole: every cell tests every kind of vCPU; named: who
+    runs it has asked for these suites, and sees what passed as well where that is few."""
 
-    def __init__(self, known, chosen, whole=False):
-        self.known, self.chosen, self.whole = known, chosen, whole
+    def __init__(self, known, chosen, whole=False, named=False):
+        self.known, self.chosen, self.whole, self.named = known, chosen, whole, named
         self.rows, self.seconds, self.finished = {}, {}, False
         self.html, self.json = RESULTS / "check.html", RESULTS / "check.json"
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,8 @@ class Report:
                 say(f"    failed: {row.test}")
                 for line in row.detail.splitlines():
                     say(f"        {line}")
+            elif self.named and len(rows) <= FEW:
+                say(f"    {row.verdict}: {row.test}")
         self.write()
 
     def complete(self):

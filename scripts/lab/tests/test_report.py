@@ -71,6 +71,13 @@ class Files(unittest.TestCase):
         self.assertIn('id="vhe--default"', page)
         self.assertIn("failed: sme_regs: list: sve+sme\n        ZA.H[0] is <lost>", self.out)
 
+    def test_who_asks_for_a_suite_sees_its_rows(self):
+        for named, number, shown in ((False, 2, False), (True, 2, True), (True, 200, False)):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                report.Report(SUITES, SUITES, named=named).add(
+                    SUITES[2], [Result(f"{n} saves", PASSED) for n in range(number)], 1.0)
+            self.assertEqual("    passed: 1 saves\n" in out.getvalue(), shown)
+
     def test_it_says_that_it_is_incomplete(self):
         self.assertFalse(json.loads(self.report.json.read_text())["complete"])
         self.assertIn("1 of 2 suites had ended", self.report.html.read_text())
