@@ -7,8 +7,8 @@ usage: scripts/lab/mutants.py [WORD]...     only the patches of scripts/mutants/
 Each has to fail a test in C and one in Rust; ALL_TESTS=1 runs on behind the first program that fails. Where a mutant
 makes one register depend on another, a line "Edge: FIRST -> THEN" of its patch names them, and the dependency
 experiment has to find that edge. Where it has a line "Guest: loses", a Linux guest that is saved and restored has
-to see it. Works on a copy of the tree, build/mutants. The table is also in
-build/results/mutants.json.
+to see it. "Mode: protected" or "Mode: nested" says where it shows, if not in VHE, and "Rust: WHY" that no test in Rust
+can see it. Works on a copy of the tree, build/mutants. The table is also in build/results/mutants.json.
 """
 
 import json
@@ -24,12 +24,12 @@ import boot
 from command import BUILD, SCRIPTS, TREE, die, end_by_signals, run, save, say, script
 from depgraph import experiment
 from ktap import FAILED, PASSED, ktap
-from selftests import FOLDER, KSFT_SKIP, REG_LIST, RUST, SME
+from selftests import FOLDER, KSFT_SKIP, OF_MODE, REG_LIST, RUST, SME
 from suites import guests
 
 WORK = BUILD / "mutants"
 PATCHES = SCRIPTS / "mutants"
-# What "make check" runs on the default machine in VHE, with every kind of vCPU.
+# What "make check" runs on the default machine with every kind of vCPU, in VHE or the mode of the mutant.
 TESTS = {"C": (*REG_LIST, *SME), "Rust": RUST}
 ALL_TESTS = "ALL_TESTS" in os.environ
 IMAGE = str(WORK / "out/arch/arm64/boot/Image")
@@ -46,14 +46,14 @@ def copy_tree():
         die(f"{TREE} cannot be copied")
 
 
-def failures(language):
+def failures(language, mode="vhe"):
     """How each of the programs ends on the mutant: {program: [failed subtests]}, only those that fail."""
-    programs = TESTS[language]
+    programs = (OF_MODE.get(mode, ()) if language == "C" else ()) + TESTS[language]
     go_on = "" if ALL_TESTS else f" || [ $? = {KSFT_SKIP} ] || exit"
     # On a machine that has other work a test can be late: a guest that hangs does so with more time as well.
     for timeout in (300, 1800):
         job = boot.run("".join(f"step {p} /test/{p}{go_on}\n" for p in programs), {p: FOLDER / p for p in programs},
-                       IMAGE=IMAGE, TIMEOUT=str(timeout))
+                       IMAGE=IMAGE, KVM=mode, TIMEOUT=str(timeout))
         if job.status != 124:
             break
     # What a test does not see, the kernel may: it fails the cell in which that test runs.
@@ -70,10 +70,21 @@ def failures(language):
     return found
 
 
+def says(patch, word):
+    """What a patch says behind a word of the usage above, or None."""
+    line = re.search(rf"^{word}: (.+)$", patch.read_text(), re.M)
+    return line and line[1]
+
+
+def mode_of(patch):
+    """The mode of KVM in which a mutant shows."""
+    return says(patch, "Mode") or "vhe"
+
+
 def edge_of(patch):
     """The dependency that a mutant makes: (first, then), or None."""
-    line = re.search(r"^Edge: (\S+) -> (\S+)$", patch.read_text(), re.M)
-    return line and line.groups()
+    edge = says(patch, "Edge")
+    return edge and tuple(edge.split(" -> "))
 
 
 def edges():
@@ -88,11 +99,11 @@ def guest_sees():
     return [row.test for row in rows] if all(row.verdict == PASSED for row in rows) else []
 
 
-def seen(with_edges):
+def seen(with_edges, mode, languages=tuple(TESTS)):
     """({language: failures}, edges) of the kernel in the copy."""
     with ThreadPoolExecutor() as boots:
         found = boots.submit(edges) if with_edges else None
-        by = dict(zip(TESTS, boots.map(failures, TESTS)))
+        by = dict(zip(languages, boots.map(partial(failures, mode=mode), languages)))
         return by, found.result() if found else set()
 
 
@@ -105,8 +116,8 @@ def mutant(patch):
         status, out = script("build-kernel", WORK / "out", f"mutant-{patch.stem}")
         if status:
             die(f"{patch.name} does not build: see build/log/")
-        by, found = seen(edge_of(patch))
-        if "\nGuest: loses\n" in patch.read_text():
+        by, found = seen(edge_of(patch), mode_of(patch), ("C",) if says(patch, "Rust") else tuple(TESTS))
+        if says(patch, "Guest"):
             by["a guest"] = guest_sees()
         return by, found
     finally:
@@ -129,15 +140,20 @@ def main():
             die(f"scripts/{needed} does not succeed: see build/log/")
     copy_tree()
     # What fails without a mutant would seem to see each of them.
-    whole, known = seen(any(map(edge_of, wanted)))
-    if any(whole.values()):
-        die(f"tests fail on the kernel as it is: {whole}")
+    known = set()
+    for mode in dict.fromkeys(map(mode_of, wanted)):
+        whole, found = seen(any(edge_of(patch) for patch in wanted if mode_of(patch) == mode), mode)
+        known |= found
+        if any(whole.values()):
+            die(f"tests fail on the kernel as it is: {whole}")
     table = {}
     say(f"{'mutant':26}{'seen by, in C':30} {'in Rust':34} by the experiment")
     for patch in wanted:
         by, found = mutant(patch)
         cells = [", ".join(f"{program} ({len(names)})" for program, names in by[language].items()) or "SURVIVES"
-                 for language in TESTS]
+                 for language in TESTS if language in by]
+        if says(patch, "Rust"):
+            cells.append(f"not: {says(patch, 'Rust')}")
         edge = edge_of(patch)
         if edge:
             by["experiment"] = [edge] if edge in found - known else []
