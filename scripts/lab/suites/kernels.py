@@ -130,10 +130,10 @@ def variant(name, has_sme, *lines):
     return rows
 
 
-def debug_kernel(names):
+def debug_kernel(names, modes=("vhe", "nvhe")):
     """Our selftests on a kernel with KASAN, lockdep, atomic-sleep, UBSAN and kmemleak; a report fails."""
     which = image(kernel("out-debug", "debug", *DEBUG))
-    rows = [row for kvm in ("vhe", "nvhe") for row in tested(names, kvm, 900, IMAGE=which)]
+    rows = [row for kvm in modes for row in tested((*names, *selftests.OF_MODE.get(kvm, ())), kvm, 900, IMAGE=which)]
     # A kmemleak that has disabled itself takes no scan, and would list nothing.
     scan = "echo scan > /sys/kernel/debug/kmemleak || exit 1\n"
     tests = {name: selftests.FOLDER / name for name in ("sme_regs", "reg_list_faults")}
@@ -210,6 +210,9 @@ SUITES = (
           ("guest", "patched", "selftests"), long=True),
     Suite("debug kernel, guests", partial(debug_kernel, ("sme_guest -n 100",)), ("guest", "patched", "selftests"),
           long=True),
+    Suite("debug kernel, protected and nested",
+          partial(debug_kernel, ("sme_regs", "reg_list_el2"), ("protected", "nested")),
+          ("guest", "patched", "selftests"), long=True),
     Suite("configuration without CONFIG_ARM64_SME", partial(variant, "no-ARM64_SME", False, "CONFIG_ARM64_SME=n"),
           ("guest", "patched", "selftests"), long=True),
     Suite("configuration without CONFIG_ARM64_SVE",
