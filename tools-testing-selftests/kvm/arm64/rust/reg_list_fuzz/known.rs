@@ -176,6 +176,18 @@ impl<'a> Family<'a> {
         }
     }
 
+    /// The vector lengths that a vCPU has: those of the host up to its greatest one.
+    pub fn lengths(&self, vcpu: usize, id: RegId) -> Option<Value> {
+        let mode = self.vcpus[vcpu].mode;
+        let (all, greatest) = match id {
+            RegId::SVE_VLS => (self.kind.sve_vqs, mode.vl),
+            RegId::SME_VLS => (self.kind.sme_vqs, mode.svl),
+            _ => return None,
+        };
+        let up_to = (1 << (greatest / 16)) - 1;
+        Some(Value::from_u64(all & up_to, id.bytes()))
+    }
+
     /// All that a vCPU has, in no order that counts.
     pub fn registers(&mut self, vcpu: usize) -> &[RegId] {
         let owned = &mut self.vcpus[vcpu];

@@ -136,7 +136,8 @@ impl Thread<'_, '_> {
         let owned = &self.family.vcpus[n];
         let read = self.caller.get(owned.who, &owned.vcpu, id, place)?;
         must(expected, &read, || format!("a read of {:#x}", id.raw()))?;
-        if let (Ok(is), Some(known)) = (&read, owned.value(id)) {
+        let known = self.family.lengths(n, id).or_else(|| owned.value(id));
+        if let (Ok(is), Some(known)) = (&read, known) {
             if *is != known {
                 return Err(format!("{:#x} is {is}, was {known}", id.raw()));
             }
@@ -236,6 +237,14 @@ impl Thread<'_, '_> {
             }
             Some(false) => expected = expected.without(Outcomes::OK.or(Outcomes::EBUSY)),
             None => {}
+        }
+        // A finalized vCPU has one set of lengths, and takes no other.
+        if id.is_vls() && state.finalized && expected.contain(&Ok(())) {
+            expected = if self.family.lengths(n, id) == Some(value) {
+                Outcomes::OK
+            } else {
+                Outcomes::EPERM
+            };
         }
 
         let owned = &mut self.family.vcpus[n];

@@ -8,10 +8,12 @@ mod list;
 mod races;
 mod room;
 mod svcr;
+mod vls;
 
 use kvmtest::{
     ktap::{self, fail, Case, Outcome},
     kvm::{uapi, Kvm},
+    reg::RegId,
     vcpus::{self, Kind},
 };
 use list::DEPENDENCIES;
@@ -67,6 +69,22 @@ fn cases(kvm: &Rc<Kvm>) -> Vec<Case> {
                 name,
                 Box::new(move |kvm| list::dependency(kvm, features, line)),
             );
+        }
+        for (there, id, test) in [
+            (features.sve, RegId::SVE_VLS, "SVE_VLS"),
+            (features.sme, RegId::SME_VLS, "SME_VLS"),
+        ] {
+            if there {
+                add(
+                    format!("{of}: {test} before and after finalize"),
+                    Box::new(move |kvm| vls::writes(kvm, features, id)),
+                );
+            } else {
+                add(
+                    format!("{of}: no {test}"),
+                    Box::new(move |kvm| vls::absent(kvm, features, id)),
+                );
+            }
         }
         for kind in Kind::all_with(features) {
             for (test, run) in OF_KIND {
