@@ -3,7 +3,8 @@
  * reg_list_sme - a vCPU with SME that is saved, in each state of SVCR and with
  * each vector length, and restored in the order of KVM_GET_REG_LIST by a client
  * that knows nothing of registers but which of them come before finalize, must
- * be the same vCPU.
+ * be the same vCPU.  With the greatest vector lengths, which a vCPU begins with,
+ * so it must by a client that knows no register at all.
  *
  * The same is done in the order that the list would have without the registers
  * that lead it.  That has to go wrong in streaming mode and with ZA on: if it
@@ -62,15 +63,32 @@ static void put_svcr_among_system_registers(struct reg_list_state *state)
 	move_svcr(state, to);
 }
 
-static struct outcome restore(unsigned int kind, const struct reg_list_state *state)
+static struct outcome restore(unsigned int kind, const struct reg_list_state *state,
+			      bool knows_vls)
 {
 	struct kvm_vcpu *vcpu = sme_bare_vcpu(kind);
 	struct outcome outcome;
 
-	outcome.errors = reg_list_restore(vcpu->fd, state);
+	if (knows_vls)
+		outcome.errors = reg_list_restore(vcpu->fd, state);
+	else
+		outcome.errors = reg_list_restore_all(vcpu->fd, state, true);
 	outcome.lost = reg_list_count_lost(vcpu->fd, state, NULL);
 	kvm_vm_free(vcpu->vm);
 	return outcome;
+}
+
+/* Whether a vCPU that is finalized as it begins has these lengths. */
+static bool are_greatest(unsigned int kind, u64 sve_vqs, u64 sme_vqs)
+{
+	struct kvm_vcpu *vcpu = sme_bare_vcpu(kind);
+	bool greatest;
+
+	greatest = sme_get_vqs(vcpu, KVM_REG_ARM64_SME_VLS) == sme_vqs;
+	if (kind & SME_KIND_SVE)
+		greatest &= sme_get_vqs(vcpu, KVM_REG_ARM64_SVE_VLS) == sve_vqs;
+	kvm_vm_free(vcpu->vm);
+	return greatest;
 }
 
 static bool leads(const struct kvm_reg_list *list, unsigned int kind)
@@ -130,9 +148,10 @@ static void fill_source(struct kvm_vcpu *vcpu)
 static void one_state(unsigned int kind, u64 svcr, u64 sve_vqs, u64 sme_vqs, bool lowered)
 {
 	struct reg_list_state state;
-	struct outcome ours, usual, recipe;
+	struct outcome ours, usual, recipe, simple = {};
 	struct kvm_reg_list *list;
 	struct kvm_vcpu *vcpu;
+	bool greatest;
 
 	of_source.kind = kind;
 	of_source.svcr = svcr;
@@ -150,12 +169,15 @@ static void one_state(unsigned int kind, u64 svcr, u64 sve_vqs, u64 sme_vqs, boo
 	TEST_ASSERT(!reg_list_save(vcpu->fd, &state), "a listed register cannot be read: %s",
 		    strerror(errno));
 
-	ours = restore(kind, &state);
+	ours = restore(kind, &state, true);
+	greatest = are_greatest(kind, sve_vqs, sme_vqs);
+	if (greatest)
+		simple = restore(kind, &state, false);
 	put_svcr_among_system_registers(&state);
-	usual = restore(kind, &state);
+	usual = restore(kind, &state, true);
 	/* A client that knows of SVCR gets that list right as well. */
 	move_svcr(&state, 0);
-	recipe = restore(kind, &state);
+	recipe = restore(kind, &state, true);
 
 	ksft_print_msg("%s SM=%d ZA=%d SVL %u%s, %llu registers\n",
 		       sme_kind_names[kind], !!(svcr & SME_SM), !!(svcr & SME_ZA),
@@ -164,6 +186,13 @@ static void one_state(unsigned int kind, u64 svcr, u64 sve_vqs, u64 sme_vqs, boo
 	ksft_print_msg("  in list order %u errors, %u lost; with SVCR in its old place %u, %u\n",
 		       ours.errors, ours.lost, usual.errors, usual.lost);
 
+	if (greatest)
+		ksft_print_msg("  by a client that knows no register %u errors, %u lost\n",
+			       simple.errors, simple.lost);
+
+	SME_CHECK(!simple.errors && !simple.lost,
+		  "%u errors, %u lost by a client that knows no register", simple.errors,
+		  simple.lost);
 	SME_CHECK(!ours.errors && !ours.lost, "%u errors, %u lost", ours.errors, ours.lost);
 	SME_CHECK(!recipe.errors && !recipe.lost, "%u errors, %u lost by a client that knows SVCR",
 		  recipe.errors, recipe.lost);
