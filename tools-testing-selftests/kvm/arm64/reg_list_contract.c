@@ -52,7 +52,7 @@ static const char * const side_names[] = {
 	"both have it", "the source alone has it", "the target alone has it",
 };
 
-struct thing {
+struct prerequisite {
 	const char *name;
 	u32 features;			/* of both vCPUs */
 	u32 caps[2];			/* what the host has to have for it */
@@ -220,7 +220,7 @@ static void set_gic(struct kvm_vcpu *vcpu)
 	},								\
 }
 
-static const struct thing things[] = {
+static const struct prerequisite prerequisites[] = {
 	{
 		.name = "a number of PMU counters",
 		.features = BIT(KVM_ARM_VCPU_PMU_V3),
@@ -352,18 +352,18 @@ static struct kvm_vcpu *add_initialized(struct kvm_vm *vm, u32 id, u32 features)
 	return vcpu;
 }
 
-static struct kvm_vcpu *create(const struct thing *thing, bool has)
+static struct kvm_vcpu *create(const struct prerequisite *pre, bool has)
 {
 	struct kvm_vm *vm = vm_create_barebones();
 	struct kvm_vcpu *vcpu;
 
-	if (has && thing->set_vm)
-		thing->set_vm(vm);
-	vcpu = add_initialized(vm, 0, thing->features | (has ? thing->feature : 0));
-	if (thing->prepare)
-		thing->prepare(vcpu);
-	if (has && thing->set_vcpu)
-		thing->set_vcpu(vcpu);
+	if (has && pre->set_vm)
+		pre->set_vm(vm);
+	vcpu = add_initialized(vm, 0, pre->features | (has ? pre->feature : 0));
+	if (pre->prepare)
+		pre->prepare(vcpu);
+	if (has && pre->set_vcpu)
+		pre->set_vcpu(vcpu);
 	return vcpu;
 }
 
@@ -376,7 +376,7 @@ struct trip {
 
 static struct trip plain_trip(void)
 {
-	const struct thing plain = { };
+	const struct prerequisite plain = { };
 
 	return (struct trip){ create(&plain, false), create(&plain, false) };
 }
@@ -445,8 +445,8 @@ static void print_fate(u64 id, const char *what, int error)
 }
 
 /*
- * Whether each register of a vCPU that was restored became what it was to, and no
- * other is wanted.  @before: what the vCPU was before.
+ * Whether every register of the restored vCPU met its expected fate, and every
+ * expected fate was met.  @before: what the vCPU was before.
  */
 static bool as_wanted(const struct trip *trip, const struct reg_list_state *before,
 		      const struct fate *fates)
@@ -482,7 +482,7 @@ static bool as_wanted(const struct trip *trip, const struct reg_list_state *befo
 			print_fate(id, "is", is);
 		if (is == want)
 			continue;
-		print_fate(id, "is to be", want);
+		print_fate(id, "should be", want);
 		good = false;
 	}
 
@@ -491,40 +491,40 @@ static bool as_wanted(const struct trip *trip, const struct reg_list_state *befo
 	return good && met == wanted;
 }
 
-static bool host_has(const struct thing *thing)
+static bool host_has(const struct prerequisite *pre)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(thing->caps); i++)
-		if (thing->caps[i] && !kvm_check_cap(thing->caps[i]))
+	for (i = 0; i < ARRAY_SIZE(pre->caps); i++)
+		if (pre->caps[i] && !kvm_check_cap(pre->caps[i]))
 			return false;
 	return true;
 }
 
-static void test_thing(const struct thing *thing, enum side side)
+static void test_prerequisite(const struct prerequisite *pre, enum side side)
 {
 	struct reg_list_state before;
 	struct trip trip;
 
-	if (!host_has(thing)) {
-		ksft_test_result_skip("%s, %s: not on this host\n", thing->name, side_names[side]);
+	if (!host_has(pre)) {
+		ksft_test_result_skip("%s, %s: not on this host\n", pre->name, side_names[side]);
 		return;
 	}
 
-	ksft_print_msg("%s, %s\n", thing->name, side_names[side]);
-	trip.from = create(thing, side != TARGET_ALONE);
-	trip.to = create(thing, side != SOURCE_ALONE);
-	if (thing->change && side != TARGET_ALONE)
-		thing->change(trip.from);
-	if (thing->run)
+	ksft_print_msg("%s, %s\n", pre->name, side_names[side]);
+	trip.from = create(pre, side != TARGET_ALONE);
+	trip.to = create(pre, side != SOURCE_ALONE);
+	if (pre->change && side != TARGET_ALONE)
+		pre->change(trip.from);
+	if (pre->run)
 		run_nothing(trip.from);
 
 	save(trip.from, &trip.state);
 	save(trip.to, &before);
 	restore(&trip);
-	if (thing->run)
+	if (pre->run)
 		run_nothing(trip.to);
-	ksft_test_result(as_wanted(&trip, &before, thing->fates[side]), "%s, %s\n", thing->name,
+	ksft_test_result(as_wanted(&trip, &before, pre->fates[side]), "%s, %s\n", pre->name,
 			 side_names[side]);
 
 	reg_list_free(&before);
@@ -818,11 +818,11 @@ int main(void)
 	ksft_print_header();
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_ARM_REG_LIST_ORDER));
 	TEST_REQUIRE(kvm_supports_vgic_v3());
-	ksft_set_plan(ARRAY_SIZE(things) * SIDES + 10);
+	ksft_set_plan(ARRAY_SIZE(prerequisites) * SIDES + 10);
 
-	for (i = 0; i < ARRAY_SIZE(things); i++)
+	for (i = 0; i < ARRAY_SIZE(prerequisites); i++)
 		for (side = BOTH; side < SIDES; side++)
-			test_thing(&things[i], side);
+			test_prerequisite(&prerequisites[i], side);
 	test_late(false);
 	test_late(true);
 	test_clocks();
