@@ -187,7 +187,7 @@ static void run_nothing(struct kvm_vcpu *vcpu)
 	TEST_ASSERT(__vcpu_run(vcpu) == -1 && errno == EINTR, "KVM_RUN: %s", strerror(errno));
 }
 
-/* The number of the device.  All vCPUs have to be there. */
+/* The descriptor of the device, to be closed.  All vCPUs have to be there. */
 static int create_gic(struct kvm_vm *vm)
 {
 	u64 distributor = DISTRIBUTOR, redistributors = REDISTRIBUTORS;
@@ -201,9 +201,15 @@ static int create_gic(struct kvm_vm *vm)
 	return gic;
 }
 
+/* The device stays as long as the VM, which would stay as long as its descriptor. */
+static void add_gic(struct kvm_vm *vm)
+{
+	kvm_close(create_gic(vm));
+}
+
 static void set_gic(struct kvm_vcpu *vcpu)
 {
-	create_gic(vcpu->vm);
+	add_gic(vcpu->vm);
 }
 
 /* Of vCPUs whose number of counters does not follow PMCR_EL0.N */
@@ -553,8 +559,8 @@ static void test_late(bool gic)
 		trips[i].to = add_initialized(target, i, 0);
 	}
 	if (gic) {
-		create_gic(source);
-		create_gic(target);
+		add_gic(source);
+		add_gic(target);
 	}
 
 	ksft_print_msg("%s\n", name);
@@ -565,6 +571,52 @@ static void test_late(bool gic)
 			run_nothing(trips[i].to);
 	}
 	ksft_test_result(as_wanted(&trips[1], NULL, gic ? none : refused), "%s\n", name);
+
+	for (i = 0; i < 2; i++)
+		free_saved(&trips[i]);
+	kvm_vm_free(source);
+	kvm_vm_free(target);
+}
+
+/*
+ * The counters of all vCPUs of a VM have one offset: a vCPU that is restored when
+ * another one has run for long sets the clocks of that one back, too.
+ */
+static void test_late_clocks(void)
+{
+	static const u64 counters[] = { KVM_REG_ARM_TIMER_CNT, KVM_REG_ARM_PTIMER_CNT };
+	const char *name = "a vCPU that is restored late moves the clocks of one that runs";
+	struct kvm_vm *source = vm_create_barebones(), *target = vm_create_barebones();
+	unsigned int i, running = 0, moved = 0;
+	struct trip trips[2];
+	u64 now;
+
+	for (i = 0; i < 2; i++) {
+		trips[i].from = add_initialized(source, i, 0);
+		trips[i].to = add_initialized(target, i, 0);
+	}
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		vcpu_set_reg(trips[0].from, counters[i], LONG_AGO);
+	for (i = 0; i < 2; i++)
+		save(trips[i].from, &trips[i].state);
+
+	restore(&trips[0]);
+	run_nothing(trips[0].to);
+	/* As if it had run for long */
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		vcpu_set_reg(trips[0].to, counters[i], 3 * LONG_AGO);
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		running += vcpu_get_reg(trips[0].to, counters[i]) - 3 * LONG_AGO < RUN_ON;
+
+	restore(&trips[1]);
+	for (i = 0; i < ARRAY_SIZE(counters); i++) {
+		now = vcpu_get_reg(trips[0].to, counters[i]);
+		ksft_print_msg("0x%lx of the vCPU that runs was 0x%llx, is 0x%lx\n",
+			       (unsigned long)counters[i], 3 * LONG_AGO, (unsigned long)now);
+		moved += now - LONG_AGO < RUN_ON;
+	}
+	ksft_test_result(running == ARRAY_SIZE(counters) && moved == ARRAY_SIZE(counters),
+			 "%s\n", name);
 
 	for (i = 0; i < 2; i++)
 		free_saved(&trips[i]);
@@ -807,6 +859,8 @@ static void test_icc(bool list_first)
 	ksft_test_result(good, "registers of the interrupt controller, %s the list\n",
 			 list_first ? "after" : "before");
 
+	kvm_close(source);
+	kvm_close(target);
 	end_trip(&trip);
 }
 
@@ -818,13 +872,14 @@ int main(void)
 	ksft_print_header();
 	TEST_REQUIRE(kvm_check_cap(KVM_CAP_ARM_REG_LIST_ORDER));
 	TEST_REQUIRE(kvm_supports_vgic_v3());
-	ksft_set_plan(ARRAY_SIZE(prerequisites) * SIDES + 10);
+	ksft_set_plan(ARRAY_SIZE(prerequisites) * SIDES + 11);
 
 	for (i = 0; i < ARRAY_SIZE(prerequisites); i++)
 		for (side = BOTH; side < SIDES; side++)
 			test_prerequisite(&prerequisites[i], side);
 	test_late(false);
 	test_late(true);
+	test_late_clocks();
 	test_clocks();
 	for (i = 0; i < 4; i++)
 		test_order_of_others(i & 1, i & 2);
