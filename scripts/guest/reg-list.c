@@ -253,6 +253,14 @@ static unsigned int unpatched_place(__u64 id)
 	}
 }
 
+/* Z, P, FFR, ZA or ZT0 */
+static bool is_vector(__u64 id)
+{
+	__u64 class = id & KVM_REG_ARM_COPROC_MASK;
+
+	return (class == KVM_REG_ARM64_SVE || class == KVM_REG_ARM64_SME) && !reg_list_is_vls(id);
+}
+
 /* Orders that a client could know by heart: what others depend on, then each kind in turn. */
 static unsigned int leads(__u64 id)
 {
@@ -262,12 +270,12 @@ static unsigned int leads(__u64 id)
 
 static unsigned int vectors_first(__u64 id)
 {
-	return leads(id) ? 0 : reg_list_is_vector(id) ? 1 : 2;
+	return leads(id) ? 0 : is_vector(id) ? 1 : 2;
 }
 
 static unsigned int vectors_last(__u64 id)
 {
-	return leads(id) ? 0 : reg_list_is_vector(id) ? 2 : 1;
+	return leads(id) ? 0 : is_vector(id) ? 2 : 1;
 }
 
 static unsigned int system_first(__u64 id)
@@ -425,7 +433,7 @@ static void report(struct vcpu vcpu, struct kvm_reg_list *list, const char *feat
 	for (i = 0; i < list->n; i++) {
 		if (vls < 0 && reg_list_is_vls(list->reg[i]))
 			vls = i;
-		if (vector < 0 && reg_list_is_vector(list->reg[i]))
+		if (vector < 0 && is_vector(list->reg[i]))
 			vector = i;
 	}
 

@@ -85,15 +85,6 @@ static inline bool reg_list_is_vls(__u64 id)
 	return id == KVM_REG_ARM64_SVE_VLS || id == KVM_REG_ARM64_SME_VLS;
 }
 
-/* Z, P, FFR, ZA or ZT0: what can be accessed only after finalize. */
-static inline bool reg_list_is_vector(__u64 id)
-{
-	__u64 class = id & KVM_REG_ARM_COPROC_MASK;
-
-	return (class == KVM_REG_ARM64_SVE || class == KVM_REG_ARM64_SME) &&
-	       !reg_list_is_vls(id);
-}
-
 static inline int reg_list_get_one(int vcpu, __u64 id, void *value)
 {
 	struct kvm_one_reg reg = { .id = id, .addr = (unsigned long)value };
