@@ -39,18 +39,22 @@ pub fn are_known(kvm: &Kvm) -> Outcome {
     complaints.outcome()
 }
 
-/// How many sets of ID registers each kind of vCPU gets: more than 1,000 of 21 kinds.
+/// How many sets of ID registers each kind of vCPU gets. All kinds together get more than 1,000,
+/// if the host has all of them.
 const SETS: usize = 50;
 
 /// The system registers with an op0 of 2 or 3.
 const SPACE: std::ops::Range<u64> = 0x8000..0x1_0000;
 
-/// Of the ids that no vCPU lists, each set of ID registers sees one in so many, and the next set
-/// other ones; with `-l` it sees all, which takes minutes.
+/// What is listed with some set is read with each one. Of all other ids each set sees one in so
+/// many, and the next set other ones, so that each is read with one or two sets of a kind and no
+/// more: what a set brings to light that is not listed is found by chance, unless it is seen with
+/// many sets. With `-l` each set sees all of them, which takes minutes.
 const PART: usize = 32;
 
 /// What can be read is listed, and nothing else, whatever the ID registers promise: what hides a
-/// register is to be seen in the vCPU alone.
+/// register is to be seen in the vCPU alone. Without `-l` this looks at a [part](PART) of the ids
+/// that are not listed.
 pub fn space(kvm: &Kvm, kind: &Kind) -> Outcome {
     let test = kind.test_vm(kvm, 1)?;
     let vcpu = &test.vcpus[0];
