@@ -22,11 +22,13 @@ import boot
 from command import RESULTS, TOP, die, end_by_signals, log, save, say, script
 from selftests import FOLDER, file_name
 
-# The boots: (KVM mode, arguments). EL2 vCPUs are there only in nested mode.
+# The boots: (KVM mode, arguments, machine). EL2 vCPUs are there only in nested mode, and memory with tags on one
+# machine, where a VM without shows what KVM_CAP_ARM_MTE does.
 BOOTS = (
-    ("vhe", "--part 0 2"),
-    ("vhe", "--part 1 2"),
-    ("nested", "--only EL2"),
+    ("vhe", "--part 0 2", "default"),
+    ("vhe", "--part 1 2", "default"),
+    ("nested", "--only EL2", "default"),
+    ("vhe", "--only MTE --only plain", "mte"),
 )
 
 # What it has to find, or it finds nothing: first, then.
@@ -68,9 +70,9 @@ def merge(sections):
 
 
 def known_ids(write):
-    """The file of known ids as the kernel has them, all kinds of vCPU in one boot."""
+    """The file of known ids as the kernel has them, all kinds of vCPU in one boot: that machine has all of them."""
     job = boot.run("/test/reg_list_depgraph --ids\n", {"reg_list_depgraph": FOLDER / "reg_list_depgraph"},
-                   KVM="nested", TIMEOUT="300")
+                   KVM="nested", CPU="mte", TIMEOUT="300")
     text = job.output[job.output.find("# SPDX"):].rstrip() + "\n"
     if job.status or not text.startswith("# SPDX"):
         die(f"reg_list_depgraph --ids: {job.output[-500:]}")
@@ -90,17 +92,17 @@ def main():
     write, arguments = "--write-ids" in sys.argv, [a for a in sys.argv[1:] if a != "--write-ids"]
     extra = " ".join(arguments)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(lambda b: experiment(b[0], f"{b[1]} {extra}"), BOOTS))
+        done = list(pool.map(lambda b: experiment(b[0], f"{b[1]} {extra}", CPU=b[2]), BOOTS))
 
     found = {"edges": [], "losses": []}
-    for (mode, args), (status, sections) in zip(BOOTS, done):
-        say(f"\n{mode} {args} {extra}: exit status {status}")
+    for (mode, args, machine), (status, sections) in zip(BOOTS, done):
+        say(f"\n{mode} {args} {extra} on {machine}: exit status {status}")
         if "json" not in sections:
             die(f"reg_list_depgraph broke down; see build/log/depgraph-{mode}*.log")
         say(sections["text"])
         part = json.loads(sections["json"])
         for key in ("edges", "losses"):
-            found[key] += [{"kvm": mode, **item} for item in part[key]]
+            found[key] += [{"kvm": mode, "machine": machine, **item} for item in part[key]]
 
     # The suite of "make check" can run beside "make depgraph".
     name = "depgraph-quick" if "--quick" in arguments else "depgraph"

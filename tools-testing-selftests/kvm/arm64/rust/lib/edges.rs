@@ -50,6 +50,8 @@ const HARMLESS: &[Edge] = &[
 /// has to do so that nothing is.
 #[rustfmt::skip]
 const CALLS: &[Edge] = &[
+    ("KVM_CAP_ARM_MTE", "RGSR_EL1 GCR_EL1 TFSR* ID_AA64PFR1_EL1 ID_AA64PFR2_EL1 CLIDR_EL1",
+     "as it was, before the first vCPU"),
     ("KVM_ARM_SET_COUNTER_OFFSET", "CNTVCT_EL0 CNTPCT_EL0", "not on a VM that is restored"),
     ("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", "PM* MDCR_EL2", "as it was, before the registers"),
     ("KVM_RUN", "ID_AA64PFR0_EL1 ID_PFR1_EL1", "all vCPUs are restored before one runs"),

@@ -27,6 +27,8 @@ pub struct Features {
     pub sve: bool,
     pub sme: bool,
     pub pmu: bool,
+    /// Its VM has memory for tags.
+    pub mte: bool,
     /// Other bits of `KVM_ARM_VCPU_INIT`.
     pub more: &'static [u32],
     /// User space chooses the host's PMU for it.
@@ -41,6 +43,7 @@ pub const PLAIN: Features = Features {
     sve: false,
     sme: false,
     pmu: false,
+    mte: false,
     more: &[PSCI],
     host_pmu: false,
     pstate: None,
@@ -72,7 +75,7 @@ pub const ALL: [Features; 7] = [
 
 /// All other features, for tests of what is no vector register.
 #[rustfmt::skip]
-pub const MORE: [Features; 10] = [
+pub const MORE: [Features; 12] = [
     Features { name: "SVE+PMU+ptrauth",
         sve: true, pmu: true, more: &[PSCI, ADDRESS, GENERIC], ..PLAIN },
     Features { name: "32-bit EL0", pmu: true, pstate: Some(MODE_AA32_USR), ..PLAIN },
@@ -86,6 +89,8 @@ pub const MORE: [Features; 10] = [
     Features { name: "EL2+SVE+SME", sve: true, sme: true, more: &[EL2], ..PLAIN },
     Features { name: "EL2+PMU at EL1", pmu: true, more: &[EL2], pstate: Some(MODE_EL1H), ..PLAIN },
     Features { name: "EL2+PMU without E2H", pmu: true, more: &[EL2, E2H0], ..PLAIN },
+    Features { name: "MTE", mte: true, ..PLAIN },
+    Features { name: "MTE+SVE+SME", sve: true, sme: true, mte: true, ..PLAIN },
 ];
 
 /// What a host has to have for other bits.
@@ -102,13 +107,14 @@ const NEEDS: [(u32, u32, &str); 6] = [
 impl Features {
     /// Skips what this host cannot have.
     pub fn require(self, kvm: &Kvm) -> Outcome {
-        let vectors = [
+        let features = [
             (self.sve, uapi::KVM_CAP_ARM_SVE, "SVE"),
             (self.sme, uapi::KVM_CAP_ARM_SME, "SME"),
             (self.pmu, uapi::KVM_CAP_ARM_PMU_V3, "PMU"),
+            (self.mte, uapi::KVM_CAP_ARM_MTE, "MTE"),
         ];
         let more = NEEDS.map(|(bit, capability, name)| (self.has(bit), capability, name));
-        for (needed, capability, name) in vectors.into_iter().chain(more) {
+        for (needed, capability, name) in features.into_iter().chain(more) {
             if needed && kvm.capability(capability)? <= 0 {
                 return Err(skip(format!("no {name} in guests of this host")));
             }
@@ -171,7 +177,7 @@ fn host_pmu() -> Result<u64> {
 /// A point on the way to a vCPU, where a test can do something else first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// There is a VM without a vCPU.
+    /// There is a VM without a vCPU, with the capabilities that its features need.
     Empty,
     /// The vCPUs have their features.
     Initialized,
@@ -203,6 +209,9 @@ impl TestVm {
             vcpus: Vec::new(),
             vm,
         };
+        if features.mte {
+            made.vm.enable(uapi::KVM_CAP_ARM_MTE)?;
+        }
         at(Stage::Empty, &made)?;
         for n in 0..vcpus {
             made.vcpus.push(made.vm.create_vcpu(n)?);

@@ -43,12 +43,13 @@ use std::{env, process::ExitCode, time::Instant};
 const SKIPPED: u8 = 4;
 
 /// The kinds of vCPU that `--quick` looks at, and those that are left out, as others show the same.
-const QUICK: [&str; 5] = [
+const QUICK: [&str; 6] = [
     "plain",
     "SVE+PMU+ptrauth",
     "32-bit EL0",
     "SVE+SME+PMU SM ZA",
     "EL2+SVE+PMU+ptrauth",
+    "MTE",
 ];
 const LEFT_OUT: [&str; 2] = ["SVE+PMU", "SVE+SME"];
 
@@ -73,7 +74,7 @@ impl Experiment {
 }
 
 const USAGE: &str = "usage: reg_list_depgraph [--seed N] [--quick] [--old-order | --right-order] \\
-    [--only START OF A KIND'S NAME] [--part N OF] | --ids";
+    [--only START OF A KIND'S NAME]... [--part N OF] | --ids";
 
 /// What the command line says.
 struct Options {
@@ -82,8 +83,8 @@ struct Options {
     order: ListOrder,
     /// No experiment, but the file of known ids as this host has it.
     ids: bool,
-    /// Only kinds with names that begin like this.
-    only: String,
+    /// Only kinds with names that begin like one of these, if there is one.
+    only: Vec<String>,
     /// Of those, each `part.1`th, from `part.0` on.
     part: (usize, usize),
 }
@@ -95,7 +96,7 @@ impl Options {
             quick: false,
             order: ListOrder::Kernel,
             ids: false,
-            only: String::new(),
+            only: Vec::new(),
             part: (0, 1),
         };
         while let Some(arg) = args.next() {
@@ -107,7 +108,7 @@ impl Options {
                 "--ids" => options.ids = true,
                 "--seed" => options.seed = number()? as u64,
                 "--part" => options.part = (number()?, number()?),
-                "--only" => options.only = args.next()?,
+                "--only" => options.only.push(args.next()?),
                 _ => return None,
             }
         }
@@ -117,7 +118,8 @@ impl Options {
     fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         let chosen = |kind: &Kind| {
             let name = kind.name();
-            name.starts_with(&self.only)
+            let begins = |start: &String| name.starts_with(start.as_str());
+            (self.only.is_empty() || self.only.iter().any(begins))
                 && !LEFT_OUT.contains(&kind.features.name)
                 && (!self.quick || QUICK.contains(&name.as_str()))
         };
