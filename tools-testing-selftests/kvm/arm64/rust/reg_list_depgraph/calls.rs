@@ -34,6 +34,8 @@ enum When {
 struct Call {
     name: &'static str,
     when: When,
+    /// The capability of a host on which it can be made.
+    needs: Option<u32>,
     /// The vCPUs on which it can be made.
     of: fn(Features) -> bool,
     make: fn(&TestVm) -> Result,
@@ -56,25 +58,36 @@ const READY: When = When::At(Stage::Ready);
 
 #[rustfmt::skip]
 const CALLS: &[Call] = &[
-    Call { name: "KVM_CAP_ARM_MTE", when: EMPTY, of: |_| true,
+    Call { name: "KVM_CAP_ARM_MTE", when: EMPTY,
+           needs: Some(uapi::KVM_CAP_ARM_MTE), of: |_| true,
            make: |test| test.vm.enable(uapi::KVM_CAP_ARM_MTE) },
-    Call { name: "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", when: EMPTY, of: |_| true,
+    Call { name: "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", when: EMPTY,
+           needs: Some(uapi::KVM_CAP_ARM_WRITABLE_IMP_ID_REGS), of: |_| true,
            make: |test| test.vm.enable(uapi::KVM_CAP_ARM_WRITABLE_IMP_ID_REGS) },
-    Call { name: "KVM_CAP_ARM_SYSTEM_SUSPEND", when: EMPTY, of: |_| true,
+    Call { name: "KVM_CAP_ARM_SYSTEM_SUSPEND", when: EMPTY,
+           needs: Some(uapi::KVM_CAP_ARM_SYSTEM_SUSPEND), of: |_| true,
            make: |test| test.vm.enable(uapi::KVM_CAP_ARM_SYSTEM_SUSPEND) },
-    Call { name: "KVM_CAP_ARM_NISV_TO_USER", when: EMPTY, of: |_| true,
+    Call { name: "KVM_CAP_ARM_NISV_TO_USER", when: EMPTY,
+           needs: Some(uapi::KVM_CAP_ARM_NISV_TO_USER), of: |_| true,
            make: |test| test.vm.enable(uapi::KVM_CAP_ARM_NISV_TO_USER) },
-    Call { name: "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", when: EARLY, of: Features::chooses_counters,
+    Call { name: "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", when: EARLY,
+           needs: None, of: Features::chooses_counters,
            make: |test| of_vcpu(test, uapi::KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS, COUNTERS) },
-    Call { name: "KVM_ARM_VCPU_PMU_V3_FILTER", when: EARLY, of: |features| features.pmu,
+    // A VM without a PMU takes no filter for it.
+    Call { name: "KVM_ARM_VCPU_PMU_V3_FILTER", when: EARLY,
+           needs: None, of: |features| features.pmu && features.can_run(),
            make: |test| of_vcpu(test, uapi::KVM_ARM_VCPU_PMU_V3_FILTER, FILTER) },
-    Call { name: "KVM_ARM_SET_COUNTER_OFFSET", when: READY, of: |_| true,
+    Call { name: "KVM_ARM_SET_COUNTER_OFFSET", when: READY,
+           needs: Some(uapi::KVM_CAP_COUNTER_OFFSET), of: |_| true,
            make: |test| test.vm.set_counter_offset(OFFSET) },
-    Call { name: "KVM_ARM_SET_COUNTER_OFFSET", when: When::After, of: |_| true,
+    Call { name: "KVM_ARM_SET_COUNTER_OFFSET", when: When::After,
+           needs: Some(uapi::KVM_CAP_COUNTER_OFFSET), of: |_| true,
            make: |test| test.vm.set_counter_offset(OFFSET) },
-    Call { name: "KVM_RUN", when: READY, of: |features| features.can_run() && !features.finalizes(),
+    Call { name: "KVM_RUN", when: READY,
+           needs: None, of: |features| features.can_run() && !features.finalizes(),
            make: |test| test.vcpus[0].load() },
-    Call { name: "KVM_RUN", when: When::After, of: Features::can_run,
+    Call { name: "KVM_RUN", when: When::After,
+           needs: None, of: Features::can_run,
            make: |test| test.vcpus[0].load() },
 ];
 
@@ -106,10 +119,15 @@ impl Experiment {
     pub fn calls(&mut self, kind: &Kind) -> Result {
         let base = base(&self.kvm, kind, self.order, &mut self.random)?;
         for call in CALLS.iter().filter(|call| (call.of)(kind.features)) {
-            if let Err(error) = self.one_call(kind, call, &base) {
-                let line = format!("{}: {} gives {error}", kind.name(), call.name);
-                self.graph.skipped.push(line);
+            if let Some(capability) = call.needs {
+                if self.kvm.capability(capability)? <= 0 {
+                    let line = format!("{}: no {} on this host", kind.name(), call.name);
+                    self.graph.skipped.push(line);
+                    continue;
+                }
             }
+            self.one_call(kind, call, &base)
+                .inspect_err(|error| println!("{} gives {error}", call.name))?;
         }
         if kind.features.finalizes() {
             self.finalize(kind, &base)?;

@@ -159,10 +159,16 @@ fn main() -> ExitCode {
     for kind in options.kinds() {
         let start = Instant::now();
         let name = kind.name();
-        if let Err(error) = TestVm::new(&experiment.kvm, kind.features, 1) {
-            let line = format!("{name}: no such vCPU on this host ({error})");
-            experiment.graph.skipped.push(line);
-            continue;
+        match kind.features.require(&experiment.kvm) {
+            Ok(()) => {}
+            Err(Trouble::Skip(why)) => {
+                experiment.graph.skipped.push(format!("{name}: {why}"));
+                continue;
+            }
+            Err(Trouble::Fail(what)) => {
+                println!("{name}: {}", what.join("\n"));
+                return ExitCode::FAILURE;
+            }
         }
         // A kind has numbers of its own, whichever others there are.
         let hash = |n: u64, b| n.wrapping_mul(131) + u64::from(b);
