@@ -73,6 +73,17 @@ pub fn harmless(first: RegId, then: RegId) -> Option<&'static str> {
     find(HARMLESS, first, then)
 }
 
+/// Why a write of a register of one vCPU changes a register of another one, if that is known.
+pub fn beside(first: RegId, then: RegId) -> Option<&'static str> {
+    if !of_vm(first) {
+        None
+    } else if first == then {
+        Some("all vCPUs of a VM have it in common")
+    } else {
+        known(first, then)
+    }
+}
+
 /// What makes up for it that a call changes a register, if that is known.
 pub fn of_call(call: &str, then: RegId) -> Option<&'static str> {
     find_named(CALLS, call, then)

@@ -230,8 +230,12 @@ fn complain(
     when: &str,
 ) {
     let beside = write.vcpu != then.vcpu;
-    let known = write.id == then.id || edges::known(write.id, then.id).is_some();
-    complaints.check(known && (!beside || edges::of_vm(write.id)), || {
+    let known = if beside {
+        edges::beside(write.id, then.id).is_some()
+    } else {
+        write.id == then.id || edges::known(write.id, then.id).is_some()
+    };
+    complaints.check(known, || {
         let show = |value: &Result<Value>| match value {
             Ok(value) => value.to_string(),
             Err(error) => error.to_string(),

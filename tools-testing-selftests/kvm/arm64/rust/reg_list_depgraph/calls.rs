@@ -96,10 +96,10 @@ fn of_vcpu(test: &TestVm, attr: u32, value: u64) -> Result {
 }
 
 /// What a vCPU has, or why a register cannot be read.
-type Reading = BTreeMap<RegId, Result<Value>>;
+pub type Reading = BTreeMap<RegId, Result<Value>>;
 
 /// Reads some registers, and all that are listed by now.
-fn read(vcpu: &Vcpu, base: &[(RegId, Value)]) -> Reading {
+pub fn read(vcpu: &Vcpu, base: &[(RegId, Value)]) -> Reading {
     let listed = vcpu.list().unwrap_or_default();
     let ids = base.iter().map(|(id, _)| *id).chain(listed);
     ids.map(|id| (id, vcpu.get(id))).collect()

@@ -13,11 +13,16 @@ use std::{
     fmt,
 };
 
+/// What the name of a register has behind it if it is another vCPU's.
+const BESIDE: &str = "(another-vCPU)";
+
 /// What changes a register.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// A write of another one.
     Write(RegId),
+    /// A write of a register of another vCPU of the VM.
+    Beside(RegId),
     /// A call that writes none.
     Call(&'static str),
 }
@@ -26,6 +31,7 @@ impl Cause {
     fn name(self) -> String {
         match self {
             Self::Write(id) => name(id),
+            Self::Beside(id) => format!("{}{BESIDE}", name(id)),
             Self::Call(call) => call.into(),
         }
     }
@@ -34,6 +40,7 @@ impl Cause {
     fn family(self) -> String {
         match self {
             Self::Write(id) => family(id),
+            Self::Beside(id) => format!("{}{BESIDE}", family(id)),
             Self::Call(call) => call.into(),
         }
     }
@@ -122,6 +129,7 @@ impl Graph {
         let reason = match cause {
             Cause::Write(_) if edge.against_order.is_empty() => Some(""),
             Cause::Write(first) => edges::harmless(first, then),
+            Cause::Beside(first) => edges::beside(first, then),
             Cause::Call(call) => edges::of_call(call, then),
         };
 
@@ -167,7 +175,9 @@ impl Graph {
         for ((first, then), key) in &lines {
             println!("  {first} -> {then}: {}", self.edges[key].example);
         }
-        println!("\nagainst the order of the list, or by calls that write no register:");
+        println!(
+            "\nagainst the order of the list, of another vCPU, or by calls that write no register:"
+        );
         for key in lines.values().filter(|key| !self.is_ordered(key)) {
             let Verdict { accepted, why } = &verdicts[key];
             let mark = if *accepted { "accepted" } else { "VIOLATED" };

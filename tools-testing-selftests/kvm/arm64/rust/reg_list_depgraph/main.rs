@@ -3,7 +3,7 @@
 //! Finds out by experiment which registers of a vCPU depend on one another when they are written
 //! back, and whether the order of `KVM_GET_REG_LIST` respects it.
 //!
-//! Three experiments, on vCPUs of many kinds:
+//! Four experiments, on vCPUs of many kinds:
 //!
 //! - *All pairs.* A fresh vCPU is put in a known state, in which nothing has been destroyed. One
 //!   register gets another value. What reads differently now, or is there or not there, has been
@@ -11,6 +11,8 @@
 //!   accepted or read back otherwise than on a vCPU without that one write depends on it as well.
 //!   Each finding is an edge `first -> then`: when `first` is written after `then`, or with another
 //!   value, `then` is not what was written.
+//! - *Two vCPUs.* Each register of one is written, and what reads otherwise in the other is an edge
+//!   as well: `FIRST(another-vCPU) -> then`. Only what a VM has once may give one.
 //! - *Calls.* What else is done to a vCPU than that registers are written, such as the first run:
 //!   each gives edges `call -> then`.
 //! - *Round trips.* A vCPU in a random state is saved, and restored into a new VM as the contract
@@ -23,6 +25,7 @@
 //! each call, too.
 
 mod base;
+mod beside;
 mod calls;
 mod graph;
 mod pairs;

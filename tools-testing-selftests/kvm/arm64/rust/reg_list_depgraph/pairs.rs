@@ -17,18 +17,18 @@ use kvmtest::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The values that are tried on a register.
-type Candidates = BTreeMap<RegId, Vec<Value>>;
+pub type Candidates = BTreeMap<RegId, Vec<Value>>;
 
 /// What became of each write of a probe: what reads back, or the error.
-type Outcomes = Vec<(RegId, Value, Result<Value>)>;
+pub type Outcomes = Vec<(RegId, Value, Result<Value>)>;
 
 /// What one write has done to others, each with an example.
 type Found = BTreeMap<RegId, (BTreeSet<Effect>, String)>;
 
 /// Where all writes of one kind of vCPU begin.
-struct Start {
-    base: State,
-    candidates: Candidates,
+pub struct Start {
+    pub base: State,
+    pub candidates: Candidates,
     /// What a probe gives without another write before it.
     control: Outcomes,
 }
@@ -126,7 +126,7 @@ impl Experiment {
                 self.one_write(kind, &start, *first, *value)?;
             }
         }
-        Ok(())
+        self.beside(kind, &start)
     }
 
     /// What one write does to all others.
