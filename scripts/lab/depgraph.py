@@ -34,7 +34,8 @@ BOOTS = (
 # What it has to find, or it finds nothing: first, then.
 KNOWN = (("SVE_VLS", "Z0"), ("SME_VLS", "ZA.H[0]"), ("SVCR", "Z0"), ("SVCR", "FPSR"),
          ("ID_AA64PFR1_EL1", "SMCCC_ARCH_WORKAROUND_2"), ("CNTVCT_EL0", "CNTPCT_EL0"),
-         ("KVM_ARM_SET_COUNTER_OFFSET", "CNTVCT_EL0"), ("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", "PMCR_EL0"))
+         ("KVM_ARM_SET_COUNTER_OFFSET", "CNTVCT_EL0"), ("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", "PMCR_EL0"),
+         ("KVM_CAP_ARM_MTE", "RGSR_EL1"), ("ID_AA64PFR2_EL1(another-vCPU)", "FPMR"))
 
 KNOWN_IDS = TOP / "tools-testing-selftests/kvm/arm64/rust/lib/known_ids.txt"
 

@@ -141,7 +141,7 @@ class Judged(unittest.TestCase):
             sections = {"json": json.dumps(data), "text": "", "dot": ""}
             with self.folder() as folder, mock.patch.object(depgraph, "RESULTS", folder), \
                     mock.patch.object(depgraph, "end_by_signals"), mock.patch.object(depgraph, "known_ids"), \
-                    mock.patch.object(depgraph, "experiment", lambda *_: (0, sections)), \
+                    mock.patch.object(depgraph, "experiment", lambda *_, **__: (0, sections)), \
                     mock.patch.object(depgraph, "script", lambda _: (0, "")), mock.patch("subprocess.run"), \
                     mock.patch.object(depgraph, "save", lambda name, _: name), mock.patch("sys.argv", ["x"]), \
                     contextlib.redirect_stdout(io.StringIO()), self.assertRaises(SystemExit) as end:
