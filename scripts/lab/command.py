@@ -26,7 +26,7 @@ LIMIT = 3 * 3600
 GRACE = 5
 
 _running = set()
-_lock = threading.RLock()
+_lock = threading.Lock()
 
 
 def say(text):
@@ -81,11 +81,13 @@ def stop_all(grace=GRACE):
 def end_by_signals():
     """For a program that runs commands in threads, which would go on with the next one: a signal ends it and all that
     it runs, and at once, as whoever ends it waits no longer than it does."""
-    def stop(number, _):
+    def stop(number):
         stop_all(0)
         os._exit(128 + number)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+
+    # A thread, as the signal can come while this one starts a command, which nobody knows of yet: that ends first.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda number, _: threading.Thread(target=stop, args=[number]).start())
 
 
 def script(name, *args, **env):
