@@ -2,9 +2,11 @@
 """What is built once and kept, in small folders."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from command import SCRIPTS
@@ -34,6 +36,53 @@ class Checkpatch(unittest.TestCase):
                                       check=False, env={**os.environ, "TREE": tmp}, text=True, stdout=subprocess.PIPE)
                 self.assertEqual(done.stdout[:len(found) or 1], found)
                 self.assertEqual(done.returncode == 0, bool(found))
+
+
+class Kernel(unittest.TestCase):
+    """scripts/build-kernel, where make does nothing."""
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.top = Path(tmp.name)
+        for name, text in (("scripts/kernel.config", ""), ("tree/arch/arm64/kvm/Kconfig", ""),
+                           ("tree/out/.config", ""), ("tree/out/a.o", "object\n"),
+                           ("tree/scripts/kconfig/merge_config.sh", "#!/bin/sh\n"), ("bin/make", "#!/bin/sh\n")):
+            (self.top / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.top / name).write_text(text)
+            (self.top / name).chmod(0o755)
+        for name in ("build-kernel", "lab.sh"):
+            shutil.copy(SCRIPTS / name, self.top / "scripts")
+        for args in (["init", "-q"], ["add", "arch"],
+                     ["-c", "user.name=lab", "-c", "user.email=lab@localhost", "commit", "-q", "-m", "One"]):
+            subprocess.run(["git", *args], cwd=self.top / "tree", check=True)
+
+    def build(self):
+        """Builds a variant; the exit status."""
+        return subprocess.run([self.top / "scripts/build-kernel", self.top / "tree/out-x", "x"], check=False,
+                              env={**os.environ, "PATH": f"{self.top}/bin:{os.environ['PATH']}"},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+    def test_a_variant_begins_with_all_objects_or_none(self):
+        cp = self.top / "bin/cp"
+        cp.write_text('#!/bin/sh\nfor to; do :; done\necho half > "$to/b.o"\nexit 1\n')
+        cp.chmod(0o755)
+        self.assertEqual(self.build(), 1)
+        self.assertFalse((self.top / "tree/out-x").exists())
+        # What is left is no work of the user's.
+        said = subprocess.run(["git", "status", "--porcelain", "out-x.part"], cwd=self.top / "tree", check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+        self.assertEqual(said, "")
+        cp.unlink()
+        self.assertEqual(self.build(), 0)
+        self.assertEqual((self.top / "tree/out-x/a.o").read_text(), "object\n")
+        self.assertFalse((self.top / "tree/out-x/b.o").exists())
+
+    def test_two_do_not_build_the_same_kernel_at_a_time(self):
+        make = self.top / "bin/make"
+        make.write_text(f"#!/bin/sh\nmkdir {self.top}/one || exit 1\nsleep 0.2\nrmdir {self.top}/one\n")
+        with ThreadPoolExecutor(2) as pool:
+            self.assertEqual(list(pool.map(lambda _: self.build(), range(2))), [0, 0])
 
 
 class Once(unittest.TestCase):
