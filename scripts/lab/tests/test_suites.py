@@ -85,12 +85,12 @@ class Judged(unittest.TestCase):
 
     def test_a_mutant_that_warns_is_seen(self):
         with mock.patch("boot.run", Boots(125, (mutants.IMAGE,))):
-            self.assertEqual(mutants.failures("C"), {"the kernel": [WARNED]})
+            self.assertEqual(mutants.failures("C", "vhe"), {"the kernel": [WARNED]})
 
     def test_a_mutant_has_more_time_before_it_hangs(self):
         boots = Boots(124, (mutants.IMAGE,))
         with mock.patch("boot.run", boots):
-            mutants.failures("Rust")
+            mutants.failures("Rust", "vhe")
         self.assertEqual(len(boots.timeouts), 2)
         self.assertLess(int(boots.timeouts[0]), int(boots.timeouts[1]))
 
