@@ -9,8 +9,18 @@ import unittest
 
 from command import SCRIPTS
 
-# As a suite of check.py runs demo.py, and that a boot: a session in a session.
-INNER = "import command; command.end_by_signals(); command.run(['sh', '-c', 'echo $$ >&2; sleep 300'])"
+# As a suite of check.py runs demo.py, and that a boot: a session in a session. It gets its signal before the lab has
+# noted what it has just started.
+INNER = """
+import command, time
+class Late(set):
+    def add(self, child):
+        time.sleep(0.3)
+        super().add(child)
+command._running = Late()
+command.end_by_signals()
+command.run(["sh", "-c", "echo $$ >&2; sleep 300"])
+"""
 CHECK = f"""
 import signal, sys, threading, command
 def stop(*_):
@@ -33,7 +43,7 @@ class Ending(unittest.TestCase):
             child.send_signal(number)
             try:
                 # The pipe ends when nobody has it any more.
-                child.communicate(timeout=20)
+                child.communicate(timeout=60)
                 return child.returncode != 0
             except subprocess.TimeoutExpired:
                 os.killpg(inside, signal.SIGKILL)
