@@ -7,12 +7,13 @@ use std::{collections::HashMap, str::FromStr};
 
 const USAGE: &str = "usage: linux-vmm start KERNEL [OPTION VALUE]...
        linux-vmm resume FILE [OPTION VALUE]...
-start: --initrd FILE, --append WORDS (of the kernel command line), --cpus N (1), --memory MIB (256), --pauth yes
+start: --initrd FILE, --append WORDS (of the kernel command line), --cpus N (1), --memory MIB (256), --pauth true
   --sve BYTES, --sme BYTES: the greatest vector length, 0 for none; without it all that there is
-both: --every MS: stops the guest, saves it, and goes on with it in a fresh VM
-  --file FILE --times N: behind N such stops it is saved to the file; exit status 10, resume goes on with it
-  --svcr-last yes: writes SVCR behind all others, as a VMM that sorts can
-  --go-on yes: runs a guest that is not what it was";
+resume: all of these, and so can start: --every MS: stops the guest, saves it, and goes on with it in a fresh VM
+  --file FILE --times N: behind N such stops, or at one when there is FILE.now, it is saved to the file; exit
+    status 10, resume goes on with it
+  --order ORDER: in which registers are restored: safe, on every kernel; listed; svcr-last, as a VMM that sorts can
+  --go-on true: runs a guest that is not what it was";
 
 /// What to do: start or resume, with what, and how.
 pub struct Args {
@@ -26,17 +27,18 @@ impl Args {
         let [command, operand, options @ ..] = words else {
             return Err(USAGE.into());
         };
-        let known = |pair: &[String]| pair.len() == 2 && USAGE.contains(&format!("{} ", pair[0]));
-        if !["start", "resume"].contains(&command.as_str()) || !options.chunks(2).all(known) {
+        let its = USAGE
+            .find(&format!("\n{command}: "))
+            .map_or("", |at| &USAGE[at..]);
+        let known = |pair: &[String]| pair.len() == 2 && its.contains(&format!("{} ", pair[0]));
+        if its.is_empty() || !options.chunks(2).all(known) {
             return Err(USAGE.into());
         }
         let owned = |pair: &[String]| (pair[0].clone(), pair[1].clone());
-        let options = options.chunks(2).map(owned).collect();
-        let (resume, operand) = (command == "resume", operand.clone());
         Ok(Self {
-            resume,
-            operand,
-            options,
+            resume: command == "resume",
+            operand: operand.clone(),
+            options: options.chunks(2).map(owned).collect(),
         })
     }
 
@@ -44,7 +46,8 @@ impl Args {
         self.options.get(name)
     }
 
-    pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+    /// A number, or true or false.
+    pub fn value<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         let parse = |value: &String| value.parse().map_err(|_| format!("{name} {value}?"));
         Ok(self.get(name).map(parse).transpose()?)
     }

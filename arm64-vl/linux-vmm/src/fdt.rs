@@ -11,27 +11,13 @@ const GIC_PHANDLE: u32 = 1;
 const SERIAL: [u32; 3] = [0, serial::NUMBER, 1];
 const TIMERS: [[u32; 3]; 4] = [[1, 13, 8], [1, 14, 8], [1, 11, 8], [1, 10, 8]];
 
-fn text(value: &str) -> Vec<u8> {
-    [value.as_bytes(), b"\0"].concat()
-}
-
-fn cells(values: &[u32]) -> Vec<u8> {
-    values.iter().flat_map(|cell| cell.to_be_bytes()).collect()
-}
-
-fn pairs(values: &[u64]) -> Vec<u8> {
-    values.iter().flat_map(|pair| pair.to_be_bytes()).collect()
-}
-
 /// The tree of a machine with the initramfs at these addresses.
 pub fn fdt(config: &Config, append: &str, initrd: u64, initrd_end: u64) -> Result<Vec<u8>> {
-    let redistributors = config.cpus * gic::REDISTRIBUTOR_SIZE;
-    let gic = [
-        gic::DISTRIBUTOR,
-        gic::DISTRIBUTOR_SIZE,
-        gic::REDISTRIBUTORS,
-        redistributors,
-    ];
+    let text = |value: &str| [value.as_bytes(), b"\0"].concat();
+    let cells = |values: &[u32]| Vec::from_iter(values.iter().flat_map(|cell| cell.to_be_bytes()));
+    let pairs = |values: &[u64]| Vec::from_iter(values.iter().flat_map(|pair| pair.to_be_bytes()));
+    let [redistributors, size] = gic::REDISTRIBUTOR;
+    let gic = [gic::DISTRIBUTOR, [redistributors, size * config.cpus]];
     let uart = serial::REGISTERS;
     let properties = [
         ("chosen", "bootargs", text(append)),
@@ -44,7 +30,7 @@ pub fn fdt(config: &Config, append: &str, initrd: u64, initrd_end: u64) -> Resul
         ("intc", "compatible", text("arm,gic-v3")),
         ("intc", "interrupt-controller", vec![]),
         ("intc", "#interrupt-cells", cells(&[3])),
-        ("intc", "reg", pairs(&gic)),
+        ("intc", "reg", pairs(gic.as_flattened())),
         ("intc", "phandle", cells(&[GIC_PHANDLE])),
         ("timer", "compatible", text("arm,armv8-timer")),
         ("timer", "interrupts", cells(TIMERS.as_flattened())),

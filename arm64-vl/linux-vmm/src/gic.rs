@@ -8,11 +8,9 @@ use crate::Result;
 use kvm_bindings::*;
 use kvm_ioctls::{DeviceFd, VmFd};
 
-/// Where the guest has it: the distributor, and a redistributor for each vCPU.
-pub const DISTRIBUTOR: u64 = 0x0800_0000;
-pub const DISTRIBUTOR_SIZE: u64 = 0x1_0000;
-pub const REDISTRIBUTORS: u64 = 0x080a_0000;
-pub const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
+/// Where the guest has it, and bytes: the distributor, and the first of the redistributors, one for each vCPU.
+pub const DISTRIBUTOR: [u64; 2] = [0x0800_0000, 0x1_0000];
+pub const REDISTRIBUTOR: [u64; 2] = [0x080a_0000, 0x2_0000];
 
 /// As few as KVM has: 32 of each vCPU, 32 shared ones.
 const IRQS: u64 = 64;
@@ -37,6 +35,13 @@ const REDISTRIBUTOR_WORDS: [(u64, u64); 6] = [
     (0x1_0200, 1), // GICR_ISPENDR0
     (0x1_0300, 1), // GICR_ISACTIVER0
 ];
+
+/// What is pending of a vCPU, and its lines; and the interrupts of timers there, those of the device tree.
+const TIMED: [(u32, u32); 2] = [
+    (KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, 0x1_0200), // GICR_ISPENDR0
+    (KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, 0),
+];
+const TIMERS: u64 = 1 << 26 | 1 << 27 | 1 << 29 | 1 << 30;
 
 /// A register of the CPU interface, op0 = 3, op1 = 0.
 const fn icc(crn: u64, crm: u64, op2: u64) -> u64 {
@@ -67,6 +72,12 @@ fn request(group: u32, attr: u64, value: *const u64) -> kvm_device_attr {
     request
 }
 
+/// An attribute without what follows from the time: a timer's line is high, and its interrupt pending, when it has come.
+pub fn timeless(&(group, attr, value): &Attribute) -> Attribute {
+    let timers = u64::from(TIMED.contains(&(group, attr as u32))) * TIMERS;
+    (group, attr, value & !timers)
+}
+
 impl Gic {
     /// Of a VM that has all its vCPUs.
     pub fn new(vm: &VmFd) -> Result<Self> {
@@ -78,8 +89,8 @@ impl Gic {
         let (dist, redist) = (KVM_VGIC_V3_ADDR_TYPE_DIST, KVM_VGIC_V3_ADDR_TYPE_REDIST);
         let init = KVM_DEV_ARM_VGIC_CTRL_INIT.into();
         gic.restore(&[
-            (KVM_DEV_ARM_VGIC_GRP_ADDR, dist.into(), DISTRIBUTOR),
-            (KVM_DEV_ARM_VGIC_GRP_ADDR, redist.into(), REDISTRIBUTORS),
+            (KVM_DEV_ARM_VGIC_GRP_ADDR, dist.into(), DISTRIBUTOR[0]),
+            (KVM_DEV_ARM_VGIC_GRP_ADDR, redist.into(), REDISTRIBUTOR[0]),
             (KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, IRQS),
             (KVM_DEV_ARM_VGIC_GRP_CTRL, init, 0),
         ])?;
@@ -97,11 +108,9 @@ impl Gic {
 
     fn get(&self, group: u32, attr: u64) -> Result<Attribute> {
         let mut value = 0;
+        let mut request = request(group, attr, &raw mut value);
         // SAFETY: KVM writes 32 or 64 bits to `value`, which has 64.
-        let done = unsafe {
-            self.0
-                .get_device_attr(&mut request(group, attr, &raw mut value))
-        };
+        let done = unsafe { self.0.get_device_attr(&mut request) };
         done.map_err(|error| format!("GIC: reading {attr:#x} of group {group}: {error}"))?;
         Ok((group, attr, value))
     }
@@ -121,12 +130,8 @@ impl Gic {
         // The levels of lines, 32 interrupts at a time, by the number of the first.
         save(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, &[(32, 1)], 32, 0)?;
         for cpu in (0..cpus).map(|cpu| cpu << 32) {
-            save(
-                KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
-                &REDISTRIBUTOR_WORDS,
-                4,
-                cpu,
-            )?;
+            let group = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
+            save(group, &REDISTRIBUTOR_WORDS, 4, cpu)?;
             save(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, &[(0, 1)], 32, cpu)?;
 
             let group = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;

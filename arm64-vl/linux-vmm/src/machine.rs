@@ -8,7 +8,7 @@ use kvm_bindings::*;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use linux_loader::loader::{load_dtb, KernelLoader, PE};
 use serde::{Deserialize, Serialize};
-use std::{fs, io::Cursor, sync::Arc};
+use std::{fs, io::Cursor, num::NonZeroU64, sync::Arc};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 /// Where memory begins.
@@ -30,11 +30,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether there are vector lengths to be fixed: one `KVM_ARM_VCPU_FINALIZE` does, for SVE and SME.
-    pub fn has_vectors(&self) -> bool {
-        self.features & (1 << KVM_ARM_VCPU_SVE | 1 << KVM_ARM_VCPU_SME) != 0
-    }
-
     /// Memory with nothing in it.
     pub fn new_memory(&self) -> Result<GuestMemoryMmap> {
         let ranges = [(GuestAddress(RAM), self.memory)];
@@ -89,13 +84,13 @@ impl Machine {
     pub fn boot(args: &Args) -> Result<Self> {
         // Which vector lengths it has decides whether it has SVE and SME.
         let offer = Offer::read()?;
-        let sve = offer.sve.up_to(args.number("--sve")?.unwrap_or(u32::MAX));
-        let sme = offer.sme.up_to(args.number("--sme")?.unwrap_or(u32::MAX));
-        let pauth = args.get("--pauth").is_some();
+        let sve = offer.sve.up_to(args.value("--sve")?.unwrap_or(u32::MAX));
+        let sme = offer.sme.up_to(args.value("--sme")?.unwrap_or(u32::MAX));
+        let pauth = args.value("--pauth")?.unwrap_or(false);
         let config = Config {
             // The affinity of a vCPU is its number as long as that has four bits.
-            cpus: args.number("--cpus")?.unwrap_or(1).min(16),
-            memory: args.number("--memory")?.unwrap_or(256) << 20,
+            cpus: args.value("--cpus")?.map_or(1, NonZeroU64::get).min(16),
+            memory: args.value("--memory")?.unwrap_or(256) << 20,
             features: 1 << KVM_ARM_VCPU_PSCI_0_2
                 | u32::from(!sve.is_empty()) << KVM_ARM_VCPU_SVE
                 | u32::from(!sme.is_empty()) << KVM_ARM_VCPU_SME
@@ -111,7 +106,9 @@ impl Machine {
         let tree_at = RAM + config.memory as u64 - FDT_ROOM;
         let initrd = args.get("--initrd").map_or(Ok(Vec::new()), fs::read)?;
         let start = tree_at.saturating_sub(initrd.len() as u64) & !(PAGE - 1);
-        if start < kernel.kernel_end {
+        // By its header: with what is not in the file, such as its zeros.
+        let size: u64 = memory.read_obj(GuestAddress(kernel.kernel_load.0 + 16))?;
+        if start < kernel.kernel_load.0.saturating_add(size) {
             return Err("the initramfs does not fit into memory".into());
         }
         memory.write_slice(&initrd, GuestAddress(start))?;
@@ -124,7 +121,7 @@ impl Machine {
             for (id, set) in sets.filter(|(_, set)| !set.is_empty()) {
                 vcpu.set(id, &set.register().map(u64::to_le_bytes).concat())?;
             }
-            if config.has_vectors() {
+            if !(sve.is_empty() && sme.is_empty()) {
                 vcpu.finalize()?;
             }
         }

@@ -17,7 +17,7 @@ use args::Args;
 use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
 use machine::Machine;
 use snapshot::Snapshot;
-use std::{env, error, mem, process::ExitCode, time::Duration};
+use std::{env, error, mem, path::Path, process::ExitCode, time::Duration};
 
 /// What goes wrong: a text for the user is all that is made of it.
 type Result<T = ()> = std::result::Result<T, Box<dyn error::Error + Send + Sync>>;
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
 
 /// Runs a guest to its end, or into a file; the exit status.
 fn run(args: &Args) -> Result<u8> {
-    let every = args.number("--every")?.map(Duration::from_millis);
-    let (file, times) = (args.get("--file"), args.number("--times")?.unwrap_or(0));
+    let every = args.value("--every")?.map(Duration::from_millis);
+    let (file, times) = (args.get("--file"), args.value("--times")?.unwrap_or(0));
     let mut machine = if args.resume {
         let (snapshot, memory) = Snapshot::read(&args.operand)?;
         eprintln!("in a new process:");
@@ -57,7 +57,8 @@ fn run(args: &Args) -> Result<u8> {
             None => stops += 1,
         }
         let snapshot = Snapshot::save(&machine)?;
-        if let Some(file) = file.filter(|_| stops > times) {
+        let due = |file: &&String| stops > times || Path::new(&format!("{file}.now")).exists();
+        if let Some(file) = file.filter(due) {
             snapshot.write(&machine.memory, file)?;
             return Ok(SAVED);
         }

@@ -50,7 +50,6 @@ pub struct State {
 
 /// The console of a VM, new or as it was. An interrupt that the guest has not seen comes again.
 pub fn console(vm: &Arc<VmFd>, state: &SerialState) -> Result<Shared> {
-    let made = Serial::from_state(state, Line(vm.clone()), NoEvents, stdout());
-    let made = made.map_err(|error| format!("the serial port: {error}"))?;
+    let made = Serial::from_state(state, Line(vm.clone()), NoEvents, stdout())?;
     Ok(Arc::new(Mutex::new(made)))
 }

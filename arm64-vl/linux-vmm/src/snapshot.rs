@@ -3,65 +3,78 @@
 //! A guest that is stopped: saved, restored by the steps of `Documentation/virt/kvm/arm/reg-list.rst`, and in a file.
 
 use crate::machine::{Config, Machine, RAM};
-use crate::{args::Args, gic::Attribute, serial, vcpu::VLS, Result};
+use crate::{args::Args, gic, gic::timeless, serial, vcpu::VLS, Result};
 use arm64_vl::{register_name, RegisterAccess, SavedVcpu, VcpuRef};
 use kvm_bindings::{kvm_mp_state, kvm_vcpu_events};
-use kvm_ioctls::{reg_size, Kvm, VcpuFd};
+use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::{fs, fs::File};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vm_superio::SerialState;
 
-/// Provisional. 1 is the only value that we know.
-const KVM_CAP_ARM_REG_LIST_ORDER: u64 = 253;
 /// Says whether a vCPU is in streaming mode (1), and whether ZA is on (2).
 const SVCR: u64 = 0x6030_0000_0013_da12;
-/// What goes on when nothing runs: the counters, and ISTATUS in the controls of the timers, which follows from them.
-const RUNNING: [u64; 4] = [
-    0x6030_0000_0013_df1a, // CNTVCT_EL0
-    0x6030_0000_0013_df01, // CNTPCT_EL0
-    0x6030_0000_0013_df19, // CNTV_CTL_EL0
-    0x6030_0000_0013_df11, // CNTP_CTL_EL0
-];
+/// CNTVCT_EL0 and CNTPCT_EL0, and the controls of the timers, CNTV_CTL_EL0 and CNTP_CTL_EL0, with a bit that follows
+/// from them.
+const COUNTERS: [u64; 2] = [0x6030_0000_0013_df1a, 0x6030_0000_0013_df01];
+const CONTROLS: [u64; 2] = [0x6030_0000_0013_df19, 0x6030_0000_0013_df11];
+const ISTATUS: u64 = 1 << 2;
 
-/// Ids and values, in the order of the list.
-type Registers = Vec<(u64, Vec<u8>)>;
+/// Ids and values, in some order.
+type Registers<'a> = Vec<(u64, &'a [u8])>;
 
-/// A vCPU: its registers, whether it is off, and a pending SError or abort.
+/// A vCPU: its registers, and how they were listed; whether it is off, and a pending SError or abort.
 #[derive(Serialize, Deserialize)]
 struct Vcpu {
-    registers: Registers,
+    registers: SavedVcpu,
+    listed: Vec<u64>,
     mp_state: u32,
-    pending: (u8, u8, u8, u64),
+    pending: ((u8, u8), (u8, u64)),
 }
 
 /// All of a guest but its memory.
 #[derive(Serialize, Deserialize)]
 pub struct Snapshot {
     config: Config,
-    /// Whether the kernel that saved lists registers in an order in which they can be written back.
-    ordered: bool,
     vcpus: Vec<Vcpu>,
-    gic: Vec<Attribute>,
+    gic: Vec<gic::Attribute>,
     #[serde(with = "serial::State")]
     console: SerialState,
 }
 
 fn save_vcpu(fd: &VcpuFd) -> Result<Vcpu> {
     let vcpu = VcpuRef::new(fd);
-    let read = |id| {
-        let mut value = vec![0; reg_size(id)];
-        let done = vcpu.get(id, &mut value);
-        done.map_err(|error| format!("reading {}: {error}", register_name(id)))?;
-        Ok((id, value))
-    };
     let events = fd.get_vcpu_events()?.exception;
-    let (serror, has_esr) = (events.serror_pending, events.serror_has_esr);
+    let serror = (events.serror_pending, events.serror_has_esr);
     Ok(Vcpu {
-        registers: vcpu.list()?.into_iter().map(read).collect::<Result<_>>()?,
+        registers: arm64_vl::save(&vcpu)?,
+        listed: vcpu.list()?,
         mp_state: fd.get_mp_state()?.mp_state,
-        pending: (events.ext_dabt_pending, serror, has_esr, events.serror_esr),
+        pending: (serror, (events.ext_dabt_pending, events.serror_esr)),
     })
+}
+
+/// The vector lengths of a vCPU, and its other registers as they are to be written.
+fn in_order<'a>(saved: &'a Vcpu, args: &Args) -> Result<(Registers<'a>, Registers<'a>)> {
+    let mut registers: Registers = saved.registers.registers().collect();
+    match args.get("--order").map_or("safe", |order| order) {
+        // The library has put first what others depend on: a list that is in order stays as it is.
+        "safe" => {}
+        "listed" => registers.sort_by_key(|(id, _)| saved.listed.iter().position(|at| at == id)),
+        "svcr-last" => registers.sort_by_key(|(id, _)| *id == SVCR),
+        other => return Err(format!("--order {other}?").into()),
+    }
+    Ok(registers.into_iter().partition(|(id, _)| VLS.contains(id)))
+}
+
+/// Whether a register is what it was. The counters go on when nothing runs: by less than a minute, at 1 GHz or less.
+fn is_as_it_was(id: u64, was: &[u8], is: &[u8]) -> bool {
+    let number = |value: &[u8]| value.try_into().map_or(0, u64::from_le_bytes);
+    if COUNTERS.contains(&id) {
+        return number(is).wrapping_sub(number(was)) < 60_000_000_000;
+    }
+    was == is || CONTROLS.contains(&id) && (number(is) ^ number(was)) == ISTATUS
 }
 
 impl Snapshot {
@@ -71,7 +84,6 @@ impl Snapshot {
         let console = console.map_err(|_| "a vCPU's thread panicked")?.state();
         Ok(Self {
             config: machine.config.clone(),
-            ordered: Kvm::new()?.check_extension_raw(KVM_CAP_ARM_REG_LIST_ORDER) == 1,
             vcpus: machine.vcpus.iter().map(save_vcpu).collect::<Result<_>>()?,
             gic: machine.gic.save(machine.config.cpus)?,
             console,
@@ -85,11 +97,14 @@ impl Snapshot {
         // 1. The VM and its vCPUs as they were: what is no register comes before the first of them. Here that is
         //    features, and that there is an interrupt controller.
         let mut machine = Machine::new(self.config.clone(), memory)?;
+        if machine.vcpus.len() != self.vcpus.len() {
+            return Err("not all vCPUs were saved".into());
+        }
 
         for (fd, saved) in machine.vcpus.iter().zip(&self.vcpus) {
             let vcpu = VcpuRef::new(fd);
-            let (lengths, others) = self.in_order(saved, args)?;
-            let mut write = |(id, value): &(u64, Vec<u8>)| {
+            let (lengths, others) = in_order(saved, args)?;
+            let mut write = |(id, value): &(u64, &[u8])| {
                 if let Err(error) = vcpu.set(*id, value) {
                     failed.push(format!("writing {}: {error}", register_name(*id)));
                 }
@@ -98,8 +113,8 @@ impl Snapshot {
             // 2. The vector lengths, while they can be written.
             lengths.iter().for_each(&mut write);
 
-            // 3. Finalize, if the vCPU has a feature that needs it.
-            if self.config.has_vectors() {
+            // 3. Finalize, if the vCPU has a feature that needs it: one that has lengths.
+            if !lengths.is_empty() {
                 vcpu.finalize()?;
             }
 
@@ -110,66 +125,60 @@ impl Snapshot {
 
         for (fd, saved) in machine.vcpus.iter().zip(&self.vcpus) {
             let mut events = kvm_vcpu_events::default();
-            let to = &mut events.exception;
-            (
-                to.ext_dabt_pending,
-                to.serror_pending,
-                to.serror_has_esr,
-                to.serror_esr,
-            ) = saved.pending;
+            let (to, (serror, other)) = (&mut events.exception, saved.pending);
+            (to.serror_pending, to.serror_has_esr) = serror;
+            (to.ext_dabt_pending, to.serror_esr) = other;
             fd.set_vcpu_events(&events)?;
             let mp_state = saved.mp_state;
             fd.set_mp_state(kvm_mp_state { mp_state })?;
 
             let vcpu = VcpuRef::new(fd);
-            for (id, was) in &saved.registers {
+            for (id, was) in saved.registers.registers() {
                 let mut is = vec![0; was.len()];
-                let read = vcpu.get(*id, &mut is);
-                if !RUNNING.contains(id) && (read.is_err() || is != *was) {
-                    differ.push(format!("{} is not what it was", register_name(*id)));
+                let read = vcpu.get(id, &mut is);
+                if read.is_err() || !is_as_it_was(id, was, &is) {
+                    differ.push(format!("{} is not what it was", register_name(id)));
                 }
             }
         }
         machine.gic.restore(&self.gic)?;
+        let gic = machine.gic.save(self.config.cpus)?;
+        if !gic.iter().map(timeless).eq(self.gic.iter().map(timeless)) {
+            differ.push("the interrupt controller is not what it was".into());
+        }
         machine.console = serial::console(&machine.vm, &self.console)?;
 
-        let all = self.vcpus.iter().flat_map(|vcpu| &vcpu.registers);
-        let svcr = all.filter(|(id, _)| *id == SVCR);
-        let svcr: String = svcr.map(|(_, value)| format!(" {}", value[0])).collect();
+        let svcr = self
+            .vcpus
+            .iter()
+            .filter_map(|vcpu| vcpu.registers.value(SVCR));
+        let svcr: String = svcr.map(|value| format!(" {}", value[0])).collect();
         let (fails, differs) = (failed.len(), differ.len());
         eprintln!("restored: SVCR{svcr}, {fails} failed, {differs} differ");
         failed.extend(differ);
         match failed.first() {
-            Some(problem) if args.get("--go-on").is_none() => Err(problem.clone().into()),
+            Some(problem) if !args.value("--go-on")?.unwrap_or(false) => {
+                Err(problem.clone().into())
+            }
             _ => Ok(machine),
         }
     }
 
-    /// The vector lengths of a vCPU, and its other registers as they are to be written.
-    fn in_order(&self, saved: &Vcpu, args: &Args) -> Result<(Registers, Registers)> {
-        let mut registers = saved.registers.clone();
-        if args.get("--svcr-last").is_some() {
-            registers.sort_by_key(|(id, _)| *id == SVCR);
-        } else if !self.ordered {
-            // The list of another kernel: the library puts first what others depend on.
-            let safe = SavedVcpu::new(None, registers)?;
-            let copy = |(id, value): (u64, &[u8])| (id, value.to_vec());
-            registers = safe.registers().map(copy).collect();
-        }
-        Ok(registers.into_iter().partition(|(id, _)| VLS.contains(id)))
-    }
-
-    /// Writes a guest to a file, and its memory to another one beside it; read() reads them back.
+    /// Writes a guest to a file, its memory behind all else; there is the file when it is whole.
     pub fn write(&self, memory: &GuestMemoryMmap, path: &str) -> Result {
-        let mut file = File::create(format!("{path}.memory"))?;
+        let part = format!("{path}.part");
+        let mut file = File::create(&part)?;
+        writeln!(file, "{}", serde_json::to_string(self)?)?;
         memory.write_all_volatile_to(GuestAddress(RAM), &mut file, self.config.memory)?;
-        Ok(fs::write(path, serde_json::to_string(self)?)?)
+        Ok(fs::rename(part, path)?)
     }
 
     pub fn read(path: &str) -> Result<(Self, GuestMemoryMmap)> {
-        let snapshot: Self = serde_json::from_str(&fs::read_to_string(path)?)?;
+        let (mut file, mut state) = (File::open(path)?, String::new());
+        BufReader::new(&file).read_line(&mut state)?;
+        let snapshot: Self = serde_json::from_str(&state)?;
         let memory = snapshot.config.new_memory()?;
-        let mut file = File::open(format!("{path}.memory"))?;
+        file.seek(SeekFrom::Start(state.len() as u64))?;
         memory.read_exact_volatile_from(GuestAddress(RAM), &mut file, snapshot.config.memory)?;
         Ok((snapshot, memory))
     }

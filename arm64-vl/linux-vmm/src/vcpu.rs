@@ -8,7 +8,8 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use libc::{c_int, c_void, siginfo_t, EINTR};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{mpsc, Arc};
-use std::{thread, time::Duration};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
 
 /// Ids of registers: `KVM_REG_ARM64_SVE_VLS` and `KVM_REG_ARM64_SME_VLS`, and of those of core.
@@ -16,15 +17,14 @@ pub const VLS: [u64; 2] = [0x6060_0000_0015_ffff, 0x6060_0000_0017_fffe];
 pub const X0: u64 = 0x6030_0000_0010_0000;
 pub const PC: u64 = 0x6030_0000_0010_0040;
 
+/// What has stopped, and the `KVM_SYSTEM_EVENT` by which the guest ended, if it did.
+type Ended<T> = Result<(T, Option<u32>)>;
+
 /// All that the signal has to do is to interrupt `KVM_RUN`.
 extern "C" fn nothing(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
 
-/// Runs vCPUs until the guest ends, by a `KVM_SYSTEM_EVENT`, or the time is over; gives them back, stopped.
-pub fn run(
-    vcpus: Vec<VcpuFd>,
-    console: &Shared,
-    time: Option<Duration>,
-) -> Result<(Vec<VcpuFd>, Option<u32>)> {
+/// Runs vCPUs until the guest ends or the time is over.
+pub fn run(vcpus: Vec<VcpuFd>, console: &Shared, time: Option<Duration>) -> Ended<Vec<VcpuFd>> {
     register_signal_handler(SIGRTMIN(), nothing)?;
     let stop = Arc::new(AtomicBool::new(false));
     let (left, someone_left) = mpsc::channel();
@@ -41,29 +41,29 @@ pub fn run(
     // One leaves by itself when the guest ends, or with an error, which is what its thread gives.
     let _ = someone_left.recv_timeout(time.unwrap_or(Duration::MAX));
     stop.store(true, SeqCst);
-    let (mut vcpus, mut end) = (Vec::new(), None);
-    for thread in threads {
+    let join = |thread: JoinHandle<_>| {
         // Again and again, as one can be between its look at `stop` and KVM_RUN.
         while !thread.is_finished() {
-            thread.kill(SIGRTMIN())?;
+            let _ = thread.kill(SIGRTMIN());
             thread::sleep(Duration::from_millis(1));
         }
-        let (vcpu, its_end) = thread.join().map_err(|_| "a vCPU's thread panicked")??;
-        vcpus.push(vcpu);
-        end = end.or(its_end);
-    }
-    Ok((vcpus, end))
+        thread.join().map_err(|_| "a vCPU's thread panicked")?
+    };
+    // All of them, before an error ends the machine that they run on.
+    let ended: Vec<Result<_>> = threads.into_iter().map(join).collect();
+    let ended: Vec<_> = ended.into_iter().collect::<Result<_>>()?;
+    let (vcpus, ends): (_, Vec<_>) = ended.into_iter().unzip();
+    Ok((vcpus, ends.into_iter().flatten().next()))
 }
 
 /// Runs a vCPU until it is stopped or ends the guest.
-fn run_one(mut vcpu: VcpuFd, console: &Shared, stop: &AtomicBool) -> Result<(VcpuFd, Option<u32>)> {
+fn run_one(mut vcpu: VcpuFd, console: &Shared, stop: &AtomicBool) -> Ended<VcpuFd> {
     let console = || console.lock().map_err(|_| "a vCPU's thread panicked");
     let mut end = None;
     while end.is_none() && !stop.load(SeqCst) {
         match vcpu.run() {
             Ok(VcpuExit::MmioWrite(at, [byte, ..])) if REGISTERS.contains(&at) => {
-                let done = console()?.write((at - REGISTERS.start) as u8, *byte);
-                done.map_err(|error| format!("the serial port: {error}"))?;
+                console()?.write((at - REGISTERS.start) as u8, *byte)?;
             }
             Ok(VcpuExit::MmioRead(at, data)) if REGISTERS.contains(&at) => {
                 data.fill(0);
@@ -78,7 +78,7 @@ fn run_one(mut vcpu: VcpuFd, console: &Shared, stop: &AtomicBool) -> Result<(Vcp
     // What it has left by, such as a read from the serial port, is finished only when it runs again: until then
     // its registers are not those that it will go on with. This finishes it, and runs nothing.
     vcpu.set_kvm_immediate_exit(1);
-    let interrupted = vcpu.run().is_err();
+    let interrupted = matches!(vcpu.run(), Err(error) if error.errno() == EINTR);
     vcpu.set_kvm_immediate_exit(0);
     let stopped = interrupted.then_some((vcpu, end));
     stopped.ok_or_else(|| "a vCPU went on when it was stopped".into())
