@@ -20,10 +20,10 @@ from ktap import FAILED, Result, verdict
 from products import Broken, product
 from report import Report
 from suite import choose, nearest
-from suites import commands, core, guests, kernels, library, packages, sequences, vcpus, vmm
+from suites import commands, core, guests, kernels, library, packages, qemu, sequences, vcpus, vmm
 
 SUITES = (*core.SUITES, *sequences.SUITES, *commands.SUITES, *kernels.SUITES, *vcpus.SUITES, *packages.SUITES,
-          *library.SUITES, *guests.SUITES, *vmm.SUITES)
+          *library.SUITES, *guests.SUITES, *qemu.SUITES, *vmm.SUITES)
 
 # Built in this order, the quick ones before those that all CPUs are needed for.
 PRODUCTS = ("tree", "guest", "patched", "selftests", "library", "FP selftests", "unpatched")
