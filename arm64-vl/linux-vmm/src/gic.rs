@@ -117,7 +117,10 @@ impl Gic {
 
     /// All that it is. No vCPU runs meanwhile.
     pub fn save(&self, cpus: u64) -> Result<Vec<Attribute>> {
-        let mut saved = Vec::new();
+        // GICR_ICENABLER0: KVM has SGIs enabled from the start, and those that the guest has disabled stay so.
+        let redist = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
+        let none = |cpu: u64| (redist, cpu << 32 | 0x1_0180, 0xffff_ffff);
+        let mut saved: Vec<Attribute> = (0..cpus).map(none).collect();
         let mut save = |group, runs: &[(u64, u64)], step, cpu| -> Result {
             for &(first, count) in runs {
                 for n in 0..count {
@@ -130,8 +133,7 @@ impl Gic {
         // The levels of lines, 32 interrupts at a time, by the number of the first.
         save(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, &[(32, 1)], 32, 0)?;
         for cpu in (0..cpus).map(|cpu| cpu << 32) {
-            let group = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
-            save(group, &REDISTRIBUTOR_WORDS, 4, cpu)?;
+            save(redist, &REDISTRIBUTOR_WORDS, 4, cpu)?;
             save(KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, &[(0, 1)], 32, cpu)?;
 
             let group = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;

@@ -143,23 +143,21 @@ impl Snapshot {
         }
         machine.gic.restore(&self.gic)?;
         let gic = machine.gic.save(self.config.cpus)?;
-        if !gic.iter().map(timeless).eq(self.gic.iter().map(timeless)) {
-            differ.push("the interrupt controller is not what it was".into());
+        let mut both = gic.iter().zip(&self.gic);
+        if let Some((is, was)) = both.find(|(is, was)| timeless(is) != timeless(was)) {
+            differ.push(format!("GIC: {is:x?} is not what it was: {was:x?}"));
         }
         machine.console = serial::console(&machine.vm, &self.console)?;
 
-        let svcr = self
-            .vcpus
-            .iter()
-            .filter_map(|vcpu| vcpu.registers.value(SVCR));
+        let all = self.vcpus.iter();
+        let svcr = all.filter_map(|vcpu| vcpu.registers.value(SVCR));
         let svcr: String = svcr.map(|value| format!(" {}", value[0])).collect();
         let (fails, differs) = (failed.len(), differ.len());
         eprintln!("restored: SVCR{svcr}, {fails} failed, {differs} differ");
         failed.extend(differ);
+        let go_on = args.value("--go-on")?.unwrap_or(false);
         match failed.first() {
-            Some(problem) if !args.value("--go-on")?.unwrap_or(false) => {
-                Err(problem.clone().into())
-            }
+            Some(problem) if !go_on => Err(problem.clone().into()),
             _ => Ok(machine),
         }
     }
