@@ -370,12 +370,18 @@ mod imp {
 
     /// All of a regset; `None` where the machine, or the kernel, has none.
     fn whole(tid: i32, note: Note) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
+        // A multiple of what the kernel counts in, or it refuses a regset that is there.
         let room = match note {
-            Note::Sve | Note::Ssve | Note::Za => vectors(tid, note)?.map_or(0, |view| view.size),
-            _ => 528,
+            Note::Sve | Note::Ssve | Note::Za => {
+                let size = vectors(tid, note)?.map_or(0, |view| view.size);
+                size.max(HEADER)
+            }
+            Note::Fpsimd => 528,
+            Note::Tls => 16,
+            Note::Zt => 64,
+            Note::Fpmr => 8,
         };
-        bytes.resize(room.max(HEADER), 0);
+        let mut bytes = vec![0; room];
         let Some(len) = read(tid, note.number(), &mut bytes)? else {
             return Ok(None);
         };
@@ -420,15 +426,19 @@ mod imp {
             iov_base: bytes.as_mut_ptr().cast(),
             iov_len: bytes.len(),
         };
-        let note = note as i32;
+        let number = note as i32;
         // SAFETY: The kernel writes to `bytes`, as many as `vector` says at most.
-        let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, note, &raw mut vector) };
+        let done = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, tid, number, &raw mut vector) };
         if done >= 0 {
             return Ok(Some(vector.iov_len));
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            Some(libc::EINVAL | libc::ENODEV) => Ok(None),
+            Some(libc::ENODEV) => Ok(None),
+            // No such regset; or a length that is none of it: no bytes at all are always a length.
+            Some(libc::EINVAL) if bytes.is_empty() || read(tid, note, &mut [])?.is_none() => {
+                Ok(None)
+            }
             _ => Err(Error::kernel(
                 format!("reading regset {note:#x} of thread {tid}"),
                 error,

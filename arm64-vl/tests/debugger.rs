@@ -25,10 +25,16 @@ const SVL: usize = 4;
 const VL: usize = 5;
 const FEATURES: usize = 6;
 const TPIDR2: usize = 7;
-const WORDS: usize = 8;
+/// With 64 bytes behind them that it loads ZT0 from.
+const WORDS: usize = 8 + 8;
 
 const HAS_SVE: u64 = 1;
 const HAS_SME: u64 = 2;
+const HAS_SME2: u64 = 4;
+const HAS_FA64: u64 = 8;
+
+/// The predicate that FFR is loaded from.
+const FFR_FROM: usize = 5;
 
 global_asm!(
     r"
@@ -38,6 +44,7 @@ global_asm!(
     .arch_extension sme
 vl_debuggee:                            // X0: what is shared. No call, no system call: either would
     ldr     x2, [x0, #48]               // leave streaming mode.
+    mov     x9, #0x0101010101010101
 1:  ldr     x3, [x0]
     ldr     x4, [x0, #16]
     cmp     x3, x4
@@ -54,14 +61,28 @@ vl_debuggee:                            // X0: what is shared. No call, no syste
     str     x6, [x0, #32]
     mrs     x6, S3_3_C13_C0_5
     str     x6, [x0, #56]
-    tbnz    x5, #0, 3f
-2:  tbz     x2, #0, 4f
+    tbz     x5, #1, 6f
+    tbz     x2, #2, 6f
+    and     x7, x3, #0xff
+    mul     x7, x7, x9
+    add     x8, x0, #64
+    stp     x7, x7, [x8]
+    stp     x7, x7, [x8, #16]
+    stp     x7, x7, [x8, #32]
+    stp     x7, x7, [x8, #48]
+    .inst   0xe11f8100                  // ldr zt0, [x8]: each byte is the command
+6:  tbnz    x5, #0, 3f
+2:  tbnz    x2, #0, 3f
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    add     w8, w3, #\n
+    dup     v\n\().16b, w8
+    .endr
+    b       4f
 3:  rdvl    x6, #1                      // there with SVE, and in streaming mode
     str     x6, [x0, #40]
-    dup     z0.b, w3
-    ptrue   p0.b
     cmp     x5, #3                      // streaming mode and ZA: row n of ZA is n + the command
-    b.ne    4f
+    b.ne    7f
+    ptrue   p0.b
     mov     w12, #0
     rdsvl   x7, #1
 5:  add     w8, w12, w3
@@ -70,7 +91,24 @@ vl_debuggee:                            // X0: what is shared. No call, no syste
     add     w12, w12, #1
     cmp     w12, w7
     b.lo    5b
-4:  dmb     ish
+7:                                      // Zn is n + the command, Pn has n + 1 bits
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    add     w8, w3, #\n
+    dup     z\n\().b, w8
+    .endr
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    mov     x8, #\n + 1
+    whilelo p\n\().b, xzr, x8
+    .endr
+    tbz     x5, #0, 8f
+    tbz     x2, #3, 4f
+8:  wrffr   p5.b
+4:  and     x8, x3, #0x1f
+    msr     fpsr, x8
+    and     x8, x3, #3
+    lsl     x8, x8, #22                 // RMode
+    msr     fpcr, x8
+    dmb     ish
     str     x3, [x0, #16]
     b       1b
     .popsection
@@ -101,7 +139,11 @@ impl Debuggee {
         };
         assert_ne!(shared, libc::MAP_FAILED);
         let shared = NonNull::new(shared.cast::<AtomicU64>()).unwrap();
-        let features = u64::from(vl != 0) * HAS_SVE + u64::from(svl != 0) * HAS_SME;
+        let sme = svl != 0;
+        let features = u64::from(vl != 0) * HAS_SVE
+            + u64::from(sme) * HAS_SME
+            + u64::from(sme && host.sme2) * HAS_SME2
+            + u64::from(sme && host.fa64) * HAS_FA64;
         // SAFETY: The mapping is as large, and nobody else has it yet.
         unsafe { shared.add(FEATURES).as_ref() }.store(features, Ordering::Release);
 
@@ -595,28 +637,49 @@ fn check_notes(
 ) {
     let (sm, za) = (mode & 1 != 0, mode & 2 != 0);
     let byte = command as u8;
-    let (sve, ssve) = (note(Note::Sve), note(Note::Ssve));
-    let z_note = if sm {
-        (Note::Ssve, ssve)
-    } else {
-        (Note::Sve, sve)
-    };
-    if let (kind, Some(bytes)) = z_note {
+    let control = (command as u32 & 0x1f, (command as u32 & 3) << 22);
+    let z = |n: usize, bytes: usize| vec![byte.wrapping_add(n as u8); bytes];
+    let fpsimd = note(Note::Fpsimd).unwrap();
+    for n in 0..32 {
+        assert_eq!(fpsimd[16 * n..][..16], z(n, 16), "V{n} in mode {mode}");
+    }
+    let word = |at: usize| u32::from_le_bytes(fpsimd[at..at + 4].try_into().unwrap());
+    assert_eq!((word(512), word(516)), control, "FPSR, FPCR in mode {mode}");
+
+    let kind = if sm { Note::Ssve } else { Note::Sve };
+    let there = note(kind).filter(|_| sm || !debuggee.host.sve.lengths.is_empty());
+    assert!(there.is_some() || !sm);
+    if let Some(bytes) = there {
         let registers = VectorRegisters::from_note(kind, &bytes).unwrap();
         let view = registers.view();
-        if sm || !debuggee.host.sve.lengths.is_empty() {
-            assert_eq!(u64::from(view.length), debuggee.read(VL), "mode {mode}");
-            let z = registers.z(0).unwrap();
-            if view.presence == Presence::Full {
-                assert_eq!(z, vec![byte; view.length as usize], "Z0 in mode {mode}");
-                let all = vec![0xff; view.length as usize / 8];
-                assert_eq!(registers.p(0), Some(&all[..]), "P0 in mode {mode}");
-            } else {
-                assert_eq!(z[..16], [byte; 16], "V0 in mode {mode}");
-            }
+        let length = view.length as usize;
+        assert_eq!(length as u64, debuggee.read(VL), "mode {mode}");
+        assert_eq!(view.presence, Presence::Full, "mode {mode}");
+        for n in 0..32 {
+            assert_eq!(registers.z(n), Some(z(n, length)), "Z{n} in mode {mode}");
         }
-    } else {
-        assert!(!sm);
+        let predicate = |n: usize| {
+            let bit = |bit: usize| u8::from(bit <= n) << (bit % 8);
+            let byte = |byte: usize| (8 * byte..8 * byte + 8).map(bit).sum::<u8>();
+            (0..length / 8).map(byte).collect::<Vec<_>>()
+        };
+        for n in 0..16 {
+            let is = registers.p(n);
+            assert_eq!(is, Some(&predicate(n)[..]), "P{n} in mode {mode}");
+        }
+        let ffr = match sm && !debuggee.host.fa64 {
+            true => vec![0; length / 8],
+            false => predicate(FFR_FROM),
+        };
+        assert_eq!(registers.ffr(), Some(&ffr[..]), "FFR in mode {mode}");
+        assert_eq!(registers.fpsr_fpcr(), Some(control), "mode {mode}");
+    }
+    let zt = if za { [byte; 64] } else { [0; 64] };
+    let zt = debuggee.host.sme2.then_some(&zt[..]);
+    assert_eq!(note(Note::Zt).as_deref(), zt, "ZT0 in mode {mode}");
+    if !debuggee.host.sme.lengths.is_empty() {
+        let tls = note(Note::Tls).unwrap();
+        assert_eq!(tls[8..], command.to_le_bytes(), "TPIDR2 in mode {mode}");
     }
     let Some(array) = note(Note::Za) else {
         return assert!(!za);
@@ -683,6 +746,7 @@ fn notes_that_are_written_back_restore_a_thread() {
                 ThreadNotes::of_stopped(a.0).unwrap(),
                 ThreadNotes::of_stopped(b.0).unwrap(),
             );
+            assert_eq!(foreign.get(Note::Zt).is_some(), host.sme2);
             foreign.restore(a.0).unwrap();
             let now = ThreadNotes::of_stopped(a.0).unwrap();
             for note in Note::ALL {
@@ -744,9 +808,6 @@ fn core_file_is_what_the_process_said() {
             core.len()
         );
         check_notes(&debuggee, *mode, command, &note);
-        if let Some(zt) = note(Note::Zt).filter(|_| mode & 2 == 0) {
-            assert!(zt.iter().all(|byte| *byte == 0));
-        }
     }
     std::fs::write(pattern, before).unwrap();
     let _ = std::fs::remove_file(&file);
