@@ -60,7 +60,7 @@ pub struct Offer {
     pub fa64: bool,
     /// What a vCPU has besides.
     pub others: Others,
-    /// The kinds of vCPUs that were asked for: those without a feature besides SVE and SME first. None in a file
+    /// The kinds of vCPUs that are known: those without a feature besides SVE and SME first. None in a file
     /// of version 0.1.
     #[cfg_attr(feature = "json", serde(default, with = "crate::kind::json"))]
     pub kinds: Vec<VcpuKind>,
@@ -84,8 +84,9 @@ impl From<Config> for Offer {
 }
 
 impl Offer {
-    /// Asks `/dev/kvm`, as [`Offer::of()`] does, and for kinds of vCPU with a PMU and pointer authentication too,
-    /// each with each, and EL2 alone and with all else but SME, as far as it gives them.
+    /// Asks `/dev/kvm`, as [`Offer::of()`] does, and for the same kinds of vCPU with EL2, for a PMU and for pointer
+    /// authentication too, as far as it gives them. Those with more of these follow: a PMU and pointer authentication
+    /// change what nothing else does.
     ///
     /// # Errors
     ///
@@ -288,6 +289,7 @@ mod imp {
         RegisterAccess, VcpuKind, VcpuRef,
     };
     use std::{
+        collections::BTreeSet,
         ffi::c_void,
         fs::File,
         io,
@@ -382,10 +384,18 @@ mod imp {
             })
         }
 
-        /// One of features that KVM may not have: INIT refuses it then.
+        /// One of features that KVM may not have: INIT refuses it then, with ENOENT for a number that it does not
+        /// know (kvm_vcpu_init_check_features()).
         fn if_there(kvm: RawFd, features: [u32; 7]) -> Result<Option<Self>> {
+            let none = |error: &io::Error| {
+                matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT))
+            };
             match Self::new(kvm, features) {
-                Err(Error::Kernel { call, .. }) if call == "KVM_ARM_VCPU_INIT" => Ok(None),
+                Err(Error::Kernel { call, error })
+                    if call == "KVM_ARM_VCPU_INIT" && none(&error) =>
+                {
+                    Ok(None)
+                }
                 scratch => scratch.map(Some),
             }
         }
@@ -520,26 +530,54 @@ mod imp {
         Ok(true)
     }
 
-    /// With all features that are there, each with each.
+    /// Asks for ten kinds at most: a VM takes long to be made, and all its vCPUs have the same features. What depends
+    /// on SVE or SME and EL2 both is there, such as ZCR_EL2.
     pub fn read() -> Result<Offer> {
         let kvm = open()?;
         let mut offer = offer(&kvm)?;
-        for more in MORE {
-            let known: Vec<_> = offer.kinds.iter().map(|kind| kind.features[0]).collect();
-            // Where there is none with this alone there is none with this and others.
-            for features in known {
-                if !also(&mut offer, &kvm, word(features | more))? && features == 0 {
-                    break;
-                }
+        let vectors: Vec<_> = offer.kinds.iter().map(|kind| kind.features[0]).collect();
+        for features in vectors {
+            // Where there is none with EL2 alone there is none with EL2 and others.
+            if !also(&mut offer, &kvm, word(features | EL2))? && features == 0 {
+                break;
             }
         }
-        if also(&mut offer, &kvm, word(EL2))? {
-            let all = offer.kinds.iter().map(|kind| kind.features[0]);
-            let all = all.filter(|features| features & FEATURE_SME == 0);
-            let all = all.fold(0, |all, features| all | features);
-            also(&mut offer, &kvm, word(all))?;
+        for more in MORE {
+            let known = offer.kinds.len();
+            if also(&mut offer, &kvm, word(more))? {
+                let with = offer.kinds[known].clone();
+                let plain = &offer.kinds[0];
+                let merged: Vec<_> = offer.kinds[1..known]
+                    .iter()
+                    .map(|kind| merged(plain, kind, &with))
+                    .collect();
+                offer.kinds.extend(merged);
+            }
         }
         Ok(offer)
+    }
+
+    /// The kind with the features of both: what each of them has otherwise than the plain one.
+    fn merged(plain: &VcpuKind, one: &VcpuKind, other: &VcpuKind) -> VcpuKind {
+        let mut features = one.features;
+        features[0] |= other.features[0];
+        let all = one.registers.union(&other.registers).copied();
+        let stays = |id: &u64| {
+            let both = one.registers.contains(id) && other.registers.contains(id);
+            both || !plain.registers.contains(id)
+        };
+        let registers: BTreeSet<_> = all.filter(stays).collect();
+        let of = |kind: &VcpuKind, id: &u64| kind.limits.get(id).copied().unwrap_or(0);
+        let limit = |id: &u64| {
+            let changed = of(one, id) ^ of(plain, id);
+            (*id, of(one, id) & changed | of(other, id) & !changed)
+        };
+        let limits = registers.iter().filter(|id| is_limited(**id)).map(limit);
+        VcpuKind {
+            features,
+            limits: limits.collect(),
+            registers,
+        }
     }
 
     pub fn try_config(config: &Config) -> Result {

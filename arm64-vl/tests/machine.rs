@@ -18,7 +18,34 @@ use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Offer, Size, Svcr, 
 use common::{set_svcr, Vcpu};
 use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_PMU_V3};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use std::{collections::BTreeSet, env, fs::File, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, env, ffi::c_void, fs::File, time::Duration};
+
+const KVM_CREATE_VM: u64 = 0xae01;
+const KVM_ARM_VCPU_INIT: u64 = 0x4020_aeae;
+
+thread_local! {
+    /// How many VMs this thread has made.
+    static VMS: Cell<usize> = const { Cell::new(0) };
+    /// An ioctl that fails in this thread, and its errno.
+    static FAILS: Cell<Option<(u64, i32)>> = const { Cell::new(None) };
+}
+
+/// All ioctls of this program, in the place of libc's.
+///
+/// # Safety
+///
+/// As ioctl(2). With one argument behind the second it is called as the function with any number of them is.
+#[no_mangle]
+unsafe extern "C" fn ioctl(fd: i32, request: u64, argument: *mut c_void) -> i32 {
+    if let Some((_, errno)) = FAILS.get().filter(|(one, _)| *one == request) {
+        // SAFETY: It is this thread's own.
+        unsafe { *libc::__errno_location() = errno };
+        return -1;
+    }
+    VMS.set(VMS.get() + usize::from(request == KVM_CREATE_VM));
+    // SAFETY: The caller vouches for it.
+    unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) as i32 }
+}
 
 /// Skips a test, with the reason, where there is no KVM.
 macro_rules! offer {
@@ -79,6 +106,66 @@ fn asking_leaves_the_lengths_of_the_caller_alone() {
     let before = own();
     Machine::read().unwrap();
     assert_eq!(own(), before);
+}
+
+fn kvm() -> File {
+    let file = File::options().read(true).write(true).open("/dev/kvm");
+    file.unwrap()
+}
+
+/// Time is that of VMs: each takes longer than all else that is asked.
+#[test]
+fn asking_makes_few_vms() {
+    offer!();
+    let asked = |ask: &dyn Fn() -> Offer| {
+        let before = VMS.get();
+        ask();
+        VMS.get() - before
+    };
+    assert!(asked(&|| Offer::of(&kvm()).unwrap()) <= 4);
+    assert!(asked(&|| Offer::read().unwrap()) <= 10);
+}
+
+/// Of SVE, SME, a PMU, pointer authentication and EL2 each with each: KVM has those kinds that the offer has, and
+/// they are as it says, asked for or not.
+#[test]
+fn every_kind_is_as_kvm_has_it() {
+    let offer = offer!();
+    let mut kinds = 0;
+    for set in 0..32u32 {
+        let bits = [1 << 4, 1 << 10, 1 << 3, 1 << 5 | 1 << 6, 1 << 7];
+        let bits = bits.iter().enumerate().filter(|(n, _)| set >> n & 1 != 0);
+        let mut features = [0; 7];
+        features[0] = bits.fold(0, |all, (_, bit)| all | bit);
+        let mut alone = Offer::default();
+        alone.also(&kvm(), features).unwrap();
+        let mut found = offer.kinds.clone();
+        found.retain(|kind| kind.features == features);
+        assert!(
+            found == alone.kinds,
+            "{:#x}: {found:x?} {alone:x?}",
+            features[0]
+        );
+        kinds += found.len();
+    }
+    assert_eq!(offer.kinds.len(), kinds);
+}
+
+/// A want of memory does not say that there is no such vCPU.
+#[test]
+fn init_that_fails_is_not_a_feature_that_is_missing() {
+    let mut offer = offer!();
+    offer.kinds.clear();
+    for (errno, is_error) in [
+        (libc::ENOMEM, true),
+        (libc::EINVAL, false),
+        (libc::ENOENT, false),
+    ] {
+        FAILS.set(Some((KVM_ARM_VCPU_INIT, errno)));
+        let also = offer.also(&kvm(), [1 << 4, 0, 0, 0, 0, 0, 0]);
+        FAILS.set(None);
+        assert_eq!(also.is_err(), is_error, "{also:?}");
+    }
 }
 
 #[test]
@@ -763,11 +850,7 @@ fn confine(calls: &[u32], ioctls: &[u32]) -> bool {
 fn jailed_vmm_can_ask_save_and_restore() {
     let mut offer = offer!();
     let config = offer.config();
-    let kvm = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .unwrap();
+    let kvm = kvm();
     let (from, to) = (Vcpu::finalized(&config), Vcpu::new(&config));
     let jailed = std::thread::scope(|scope| {
         let body = || {

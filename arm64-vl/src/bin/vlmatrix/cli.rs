@@ -15,6 +15,10 @@ pub struct Cli {
     /// The description of this machine as JSON, for "vlmatrix pool"
     #[arg(long)]
     pub json: bool,
+    /// Asks KVM for a vCPU with these bits of KVM_ARM_VCPU_INIT too: SVE (4), SME (10), a PMU (3), pointer
+    /// authentication (5,6) and EL2 (7) are there in any case, each with each
+    #[arg(long, requires = "json", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..224))]
+    pub features: Vec<u32>,
     /// The pairs as a picture
     #[arg(long, conflicts_with = "json")]
     pub svg: bool,

@@ -72,7 +72,13 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
     let machine = || {
         let mut machine = Machine::read()?;
         machine.name = cli.name.unwrap_or(machine.name);
-        Ok::<_, Error>(machine)
+        if let (Some(offer), false) = (&mut machine.kvm, cli.features.is_empty()) {
+            let kvm = fs::File::options().read(true).write(true).open("/dev/kvm")?;
+            if !offer.also(&kvm, features_of(&cli.features))? {
+                return Err("KVM has no vCPU with these features".into());
+            }
+        }
+        Ok::<_, Box<dyn std::error::Error>>(machine)
     };
     Ok(match cli.command {
         None if cli.json => (machine()?.to_json()? + "\n", true),
