@@ -1021,7 +1021,7 @@ pub unsafe extern "C" fn arm64_vl_qemu_cpu(
     text: *mut *mut c_char,
 ) -> c_int {
     // SAFETY: The caller vouches for it.
-    unsafe { answer_text(text, || Ok(config_of(config)?.qemu_cpu(str_of(model)?))) }
+    unsafe { answer_text(text, || Ok(config_of(config)?.qemu_cpu(str_of(model)?)?)) }
 }
 
 /// How a saved vCPU fits a machine, before one is made there: a line for each register or field that is missing,

@@ -345,9 +345,18 @@ fn qemu_is_told_every_length() {
     let out = vlmatrix(&["qemu", "--libvirt"]);
     assert_eq!(
         text(&out.stdout),
-        "<cpu mode='host-passthrough'>\n  <feature policy='disable' name='sve'/>\n  \
-         <feature policy='disable' name='sme'/>\n</cpu>\n"
+        "<cpu mode='host-passthrough'>\n  <feature policy='disable' name='sve'/>\n</cpu>\n"
     );
+    // Its host CPU has no property of SME, and QEMU refuses one that it does not know.
+    let out = vlmatrix(&["qemu", "--sve", "16,32"]);
+    let line = text(&out.stdout);
+    assert!(line.starts_with("host,sve=on,sve128=on,sve256=on,sve384=off"));
+    assert!(!line.contains("sme"), "{line}");
+    for more in [&["--sme", "16"][..], &["--sme", "16", "--libvirt"]] {
+        let out = vlmatrix(&[&["qemu"], more].concat());
+        assert_eq!(out.status.code(), Some(1));
+        assert!(text(&out.stderr).contains("model \"host\" has no SME"));
+    }
 }
 
 #[test]

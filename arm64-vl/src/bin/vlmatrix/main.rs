@@ -125,15 +125,11 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
             libvirt,
         }) => {
             let config = wanted.config()?.unwrap_or_default();
-            let line = || config.qemu_cpu(&cpu) + "\n";
-            (
-                if libvirt {
-                    config.libvirt_cpu()
-                } else {
-                    line()
-                },
-                true,
-            )
+            let text = match libvirt {
+                true => config.libvirt_cpu()?,
+                false => config.qemu_cpu(&cpu)? + "\n",
+            };
+            (text, true)
         }
         Some(Command::State { wanted, json }) => {
             let offer = Machine::read()?.kvm;
