@@ -9,8 +9,9 @@ use crate::{
     ioctl::{KVM_ARM_VCPU_HAS_EL2, KVM_ARM_VCPU_SME, KVM_ARM_VCPU_SVE},
     kind::{is_id_register, kind_features},
     known::{harmless, Only},
-    pool, register_name, Config, Error, FieldDifference, Lengths, Machine, Offer, Reason, Result,
-    SavedVcpu, VcpuKind,
+    pool, register_name,
+    restore::names_of,
+    Config, Error, FieldDifference, Lengths, Machine, Offer, Reason, Result, SavedVcpu, VcpuKind,
 };
 #[cfg(feature = "json")]
 use serde::Serialize;
@@ -447,8 +448,8 @@ fn needs_clean(clidr: u64) -> bool {
 /// The vCPU that runs on all hosts of a pool, with its registers.
 ///
 /// ```
-/// fn is_sure(common: &arm64_vl::CommonVcpu) -> bool {
-///     common.fits.iter().all(|(_, fit)| fit.is_whole())
+/// fn unfit(common: &arm64_vl::CommonVcpu) -> impl Iterator<Item = &String> {
+///     common.fits.iter().filter(|(_, fit)| !fit.is_whole()).map(|(name, _)| name)
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -462,6 +463,13 @@ pub struct CommonVcpu {
     pub set: BTreeMap<u64, u64>,
     /// How a vCPU like this fits each host, by its name.
     pub fits: Vec<(String, Fit)>,
+}
+
+impl CommonVcpu {
+    /// Whether all hosts take it.
+    pub fn is_whole(&self) -> bool {
+        self.fits.iter().all(|(_, fit)| fit.is_whole())
+    }
 }
 
 /// The greatest vCPU of these features of `KVM_ARM_VCPU_INIT` that runs on all of these hosts, with its registers.
@@ -478,7 +486,7 @@ pub struct CommonVcpu {
 ///
 /// let host = Machine::with_offer("host", Offer::default());
 /// let error = common_vcpu(&[host], [0; 7]).unwrap_err();
-/// assert!(error.to_string().starts_with("\"host\" has no vCPU of these features"));
+/// assert_eq!(error.to_string(), "\"host\" has no vCPU with no feature in its description");
 /// ```
 pub fn common_vcpu(machines: &[Machine], features: [u32; 7]) -> Result<CommonVcpu> {
     let config = pool(machines)?;
@@ -493,8 +501,9 @@ pub fn common_vcpu(machines: &[Machine], features: [u32; 7]) -> Result<CommonVcp
         let kinds = machine.kvm.iter().flat_map(|offer| &offer.kinds);
         let found = kinds.into_iter().find(|kind| kind.features == features);
         let none = format!(
-            "{:?} has no vCPU of these features in its description",
-            machine.name
+            "{:?} has no vCPU with {} in its description",
+            machine.name,
+            names_of(features)
         );
         found.cloned().ok_or(Error::Missing(none))
     };

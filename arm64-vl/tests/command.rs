@@ -46,11 +46,12 @@ fn pool_says_why_a_wanted_vcpu_does_not_run() {
     let b = machine("beta", &[16, 32, 48, 64], &[]);
     let common = vlmatrix(&["pool", &a, &b]);
     assert!(common.status.success());
-    let pool = "runs on all: SVE 16 32; SME none\n    \
+    let pool = "vectors that all have: SVE 16 32; SME none\n    \
                 without alpha: SVE 16 32 48 64; SME none\n    \
                 without beta: SVE 16 32 64; SME 16 32\n    \
                 no SVE of 16 32 64 because of beta: SVE vectors of 48 bytes cannot be hidden\n    \
-                no SME of 16 32 because of beta: no SME\n";
+                no SME of 16 32 because of beta: no SME\n    \
+                registers not compared: \"alpha\" has no vCPU with SVE in its description\n";
     assert_eq!(text(&common.stdout), pool);
 
     let wanted = vlmatrix(&["pool", &a, &b, "--sve", "16,32,64", "--sme", "16"]);
@@ -241,7 +242,9 @@ fn pool_says_what_to_set_and_what_keeps_a_vcpu_from_a_host() {
     let fixture = |name: &str| format!("{}/tests/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let (small, large) = (fixture("small"), fixture("large"));
     let out = vlmatrix(&["pool", &small, &large]);
+    assert!(out.status.success());
     let lines: Vec<_> = text(&out.stdout).lines().collect();
+    assert_eq!(lines[0], "runs on all: SVE none; SME none");
     for line in [
         "    set ID_AA64PFR0_EL1 to 0x1100000001001111",
         "    set ID_AA64MMFR0_EL1 to 0x0000000000001124",
@@ -255,7 +258,25 @@ fn pool_says_what_to_set_and_what_keeps_a_vcpu_from_a_host() {
     );
     // A vCPU that the machines were not asked for.
     let out = vlmatrix(&["pool", &small, &large, "--features", "3"]);
-    assert_eq!(text(&out.stdout), "runs on all: SVE none; SME none\n");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(out.stdout.is_empty());
+    let error = "vlmatrix: \"small\" has no vCPU with PMU_V3 in its description\n";
+    assert_eq!(text(&out.stderr), error);
+
+    // One of which a host does not take a register.
+    let mut machine = Machine::from_json(&fs::read_to_string(&small).unwrap()).unwrap();
+    let offer = machine.kvm.as_mut().unwrap();
+    offer.writable.clear();
+    offer.kinds[0].registers.remove(&0x6030_0000_0010_0000);
+    let other = file("without-x0.json", &machine.to_json().unwrap());
+    let out = vlmatrix(&["pool", &other, &large]);
+    assert_eq!(out.status.code(), Some(1));
+    let lines: Vec<_> = text(&out.stdout).lines().collect();
+    assert_eq!(lines[0], "vectors that all have: SVE none; SME none");
+    assert!(
+        lines.contains(&"    large: extra: X0 (0x6030000000100000)"),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct PoolAnswer {
     pub machines: Vec<Limits>,
     /// What its registers are, where the machines were asked for such a vCPU.
     pub registers: Option<CommonVcpu>,
+    /// Why they are not known.
+    pub not_compared: Option<String>,
     /// Who keeps the pool from more.
     pub blame: Vec<Blame>,
     /// Into which pools the machines are parted best, if that was asked.
@@ -35,7 +37,7 @@ impl PoolAnswer {
     pub fn new(
         machines: &[Machine],
         wanted: Option<Config>,
-        features: [u32; 7],
+        features: Option<[u32; 7]>,
         groups: Option<usize>,
     ) -> Result<Self, Error> {
         let pool = arm64_vl::pool(machines)?;
@@ -50,17 +52,35 @@ impl PoolAnswer {
                 .unwrap_or_default(),
             without: without(n),
         };
+        let (registers, not_compared) = match common_vcpu(machines, features.unwrap_or_default()) {
+            Ok(common) => (Some(common), None),
+            // Of files of 0.1 and 0.2 no registers are known.
+            Err(Error::Missing(reason)) if features.is_none() => (None, Some(reason)),
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             pool,
             wanted,
             machines: machines.iter().enumerate().map(limits).collect(),
-            registers: common_vcpu(machines, features).ok(),
+            registers,
+            not_compared,
             blame: blame(machines)?,
             groups: match groups {
                 Some(groups) => partition(machines, groups)?,
                 None => Vec::new(),
             },
         })
+    }
+}
+
+impl PoolAnswer {
+    /// Whether no machine is known that does not run what is said.
+    pub fn is_good(&self) -> bool {
+        let registers = self.registers.as_ref();
+        self.machines
+            .iter()
+            .all(|machine| machine.why_not.is_empty())
+            && registers.is_none_or(CommonVcpu::is_whole)
     }
 }
 

@@ -108,15 +108,13 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
                 .iter()
                 .map(machine_of)
                 .collect::<Result<Vec<_>, _>>()?;
-            let wanted = wanted.config()?;
-            let good =
-                wanted.is_none_or(|config| machines.iter().all(|m| config.why_not(m).is_empty()));
             let answer = PoolAnswer::new(
                 &machines,
-                wanted,
-                features_of(&features),
+                wanted.config()?,
+                (!features.is_empty()).then(|| features_of(&features)),
                 groups.map(usize::from),
             )?;
+            let good = answer.is_good();
             (shown(&answer, json, text::pool)?, good)
         }
         Some(Command::Qemu {

@@ -125,7 +125,12 @@ fn config(config: &Config) -> String {
 
 /// The vCPU of a pool.
 pub fn pool(answer: &PoolAnswer) -> String {
-    let mut lines = vec![format!("runs on all: {}", config(&answer.pool))];
+    let sure = answer.registers.as_ref().is_some_and(CommonVcpu::is_whole);
+    let head = match sure {
+        true => "runs on all",
+        false => "vectors that all have",
+    };
+    let mut lines = vec![format!("{head}: {}", config(&answer.pool))];
     for machine in &answer.machines {
         let name = printable(&machine.name);
         let without = machine.without.as_ref();
@@ -144,6 +149,9 @@ pub fn pool(answer: &PoolAnswer) -> String {
     }
     if let Some(common) = &answer.registers {
         lines.extend(registers(common));
+    }
+    if let Some(reason) = &answer.not_compared {
+        lines.push(format!("    registers not compared: {}", printable(reason)));
     }
     if let Some(wanted) = &answer.wanted {
         lines.push(format!("wanted:      {}", config(wanted)));
