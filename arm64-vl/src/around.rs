@@ -15,7 +15,9 @@ use crate::{
         KVM_SET_VCPU_EVENTS,
     },
     kind::is_id_register,
-    register_name, Error, Offer, RegisterAccess, Result, SavedVcpu,
+    register_name,
+    saved::{not_a_vcpu, not_listed, not_ready},
+    Error, Offer, RegisterAccess, Result, SavedVcpu,
 };
 #[cfg(feature = "json")]
 use serde::{Deserialize, Serialize};
@@ -209,10 +211,17 @@ pub fn around_restore() -> &'static [Chore] {
 }
 
 /// Makes a call on a descriptor with a struct.
-fn call<T>(fd: &impl AsRawFd, request: u32, name: &str, argument: &mut T) -> Result {
+fn call<T>(fd: &impl AsRawFd, request: u32, argument: &mut T) -> io::Result<()> {
     // SAFETY: Every caller passes the struct of its request.
-    let done = unsafe { ioctl(fd.as_raw_fd(), request, ptr::from_mut(argument).cast()) };
-    done.map(drop).map_err(|error| Error::kernel(name, error))
+    unsafe { ioctl(fd.as_raw_fd(), request, ptr::from_mut(argument).cast()) }.map(drop)
+}
+
+/// Whether a vCPU is on: what each takes, initialized or not, and what nothing else takes.
+fn mp_state(vcpu: &impl AsRawFd) -> Result<u32> {
+    let mut state = 0u32;
+    call(vcpu, KVM_GET_MP_STATE, &mut state)
+        .map_err(|error| not_a_vcpu("KVM_GET_MP_STATE", error))?;
+    Ok(state)
 }
 
 /// Lets the vCPUs of a new VM have another MIDR_EL1, REVIDR_EL1 and AIDR_EL1 than the host, if one of them does
@@ -220,7 +229,8 @@ fn call<T>(fd: &impl AsRawFd, request: u32, name: &str, argument: &mut T) -> Res
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] where KVM does not know the capability, or there is a vCPU already.
+/// [`Error::Missing`] where nothing is known of the host; [`Error::Kernel`] where KVM does not know the capability, or
+/// there is a vCPU already.
 ///
 /// # Examples
 ///
@@ -238,26 +248,26 @@ pub fn prepare_vm(vm: &impl AsRawFd, saved: &SavedVcpu, host: &Offer) -> Result<
             .first()
             .and_then(|kind| kind.limits.get(&id).copied())
     };
-    let is_other = |id: u64| {
-        let name = register_name(id);
-        is_id_register(id)
-            && ["MIDR_EL1", "REVIDR_EL1", "AIDR_EL1"].contains(&name.as_str())
-            && own(id).is_some()
-            && saved.number(id) != own(id)
-    };
-    if !saved.registers().any(|(id, _)| is_other(id)) {
+    let names = ["MIDR_EL1", "REVIDR_EL1", "AIDR_EL1"];
+    let ids = saved.registers().map(|(id, _)| id);
+    let ids: Vec<_> = ids
+        .filter(|id| is_id_register(*id) && names.contains(&register_name(*id).as_str()))
+        .collect();
+    if !ids.is_empty() && host.kinds.is_empty() {
+        return Err(Error::Missing(
+            "what this host says of itself is not known".into(),
+        ));
+    }
+    let is_other = |id: &u64| own(*id).is_some() && saved.number(*id) != own(*id);
+    if !ids.iter().any(is_other) {
         return Ok(false);
     }
     let mut cap = EnableCap {
         cap: KVM_CAP_ARM_WRITABLE_IMP_ID_REGS,
         ..EnableCap::default()
     };
-    call(
-        vm,
-        KVM_ENABLE_CAP,
-        "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS",
-        &mut cap,
-    )?;
+    call(vm, KVM_ENABLE_CAP, &mut cap)
+        .map_err(|error| Error::kernel("KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", error))?;
     Ok(true)
 }
 
@@ -266,8 +276,8 @@ pub fn prepare_vm(vm: &impl AsRawFd, saved: &SavedVcpu, host: &Offer) -> Result<
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] where KVM does not have as many, or the vCPU has a strict PMU and was not told which
-/// (`KVM_ARM_VCPU_PMU_V3_SET_PMU`).
+/// [`Error::NotInitialized`] and [`Error::NotAVcpu`]; [`Error::Kernel`] where KVM does not have as many, or the vCPU
+/// has a strict PMU and was not told which (`KVM_ARM_VCPU_PMU_V3_SET_PMU`).
 ///
 /// # Examples
 ///
@@ -281,13 +291,19 @@ pub fn prepare_vm(vm: &impl AsRawFd, saved: &SavedVcpu, host: &Offer) -> Result<
 /// ```
 pub fn prepare_vcpu(vcpu: &(impl RegisterAccess + AsRawFd), saved: &SavedVcpu) -> Result<bool> {
     let counters = |pmcr: u64| (pmcr >> 11 & 31) as u32;
-    let mut value = [0; 8];
-    let (Some(wanted), Ok(())) = (
-        saved.number(ids::PMCR_EL0),
-        vcpu.get(ids::PMCR_EL0, &mut value),
-    ) else {
+    let Some(wanted) = saved.number(ids::PMCR_EL0) else {
         return Ok(false);
     };
+    match vcpu.list().map_err(not_listed) {
+        Ok(_) | Err(Error::NotFinalized) => {}
+        Err(error) => return Err(error),
+    }
+    let mut value = [0; 8];
+    match vcpu.get(ids::PMCR_EL0, &mut value) {
+        // It has no PMU, which a restore tells.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
+        read => read.map_err(|error| Error::kernel("KVM_GET_ONE_REG of PMCR_EL0", error))?,
+    }
     let mut wanted = counters(wanted);
     if wanted == counters(u64::from_le_bytes(value)) {
         return Ok(false);
@@ -298,8 +314,8 @@ pub fn prepare_vcpu(vcpu: &(impl RegisterAccess + AsRawFd), saved: &SavedVcpu) -
         attr: KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS,
         addr: (&raw mut wanted) as u64,
     };
-    let name = "KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS";
-    call(vcpu, KVM_SET_DEVICE_ATTR, name, &mut attr)?;
+    call(vcpu, KVM_SET_DEVICE_ATTR, &mut attr)
+        .map_err(|error| Error::kernel("KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS", error))?;
     Ok(true)
 }
 
@@ -330,47 +346,37 @@ impl Rest {
     ///
     /// # Errors
     ///
-    /// [`Error::Kernel`] with the call that is refused.
+    /// [`Error::NotInitialized`] and [`Error::NotAVcpu`]; [`Error::Kernel`] with the call that is refused.
     pub fn save(vcpu: &impl AsRawFd) -> Result<Self> {
-        let mut rest = Self::default();
-        call(
-            vcpu,
-            KVM_GET_MP_STATE,
-            "KVM_GET_MP_STATE",
-            &mut rest.mp_state,
-        )?;
+        let mp_state = mp_state(vcpu)?;
         let mut events = VcpuEvents::default();
-        call(
-            vcpu,
-            KVM_GET_VCPU_EVENTS,
-            "KVM_GET_VCPU_EVENTS",
-            &mut events,
-        )?;
-        rest.serror_pending = events.serror_pending != 0;
-        rest.serror_esr = (events.serror_has_esr != 0).then_some(events.serror_esr);
-        Ok(rest)
+        call(vcpu, KVM_GET_VCPU_EVENTS, &mut events)
+            .map_err(|error| not_ready("KVM_GET_VCPU_EVENTS", error))?;
+        Ok(Self {
+            mp_state,
+            serror_pending: events.serror_pending != 0,
+            serror_esr: (events.serror_has_esr != 0).then_some(events.serror_esr),
+        })
     }
 
     /// Sets what was saved. The registers have been written.
     ///
     /// # Errors
     ///
-    /// [`Error::Kernel`] with the call that is refused.
+    /// As [`Rest::save()`].
     pub fn restore(&self, vcpu: &impl AsRawFd) -> Result {
+        mp_state(vcpu)?;
         let mut events = VcpuEvents {
             serror_pending: self.serror_pending.into(),
             serror_has_esr: self.serror_esr.is_some().into(),
             serror_esr: self.serror_esr.unwrap_or(0),
             ..VcpuEvents::default()
         };
-        call(
-            vcpu,
-            KVM_SET_VCPU_EVENTS,
-            "KVM_SET_VCPU_EVENTS",
-            &mut events,
-        )?;
+        call(vcpu, KVM_SET_VCPU_EVENTS, &mut events)
+            .map_err(|error| not_ready("KVM_SET_VCPU_EVENTS", error))?;
         let mut mp_state = self.mp_state;
-        call(vcpu, KVM_SET_MP_STATE, "KVM_SET_MP_STATE", &mut mp_state)
+        call(vcpu, KVM_SET_MP_STATE, &mut mp_state)
+            .map_err(|error| not_ready("KVM_SET_MP_STATE", error))
     }
 }
 
@@ -379,7 +385,8 @@ impl Rest {
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] for a descriptor of something else, and with what KVM finds instead of the end.
+/// [`Error::NotAVcpu`], [`Error::NotInitialized`] and [`Error::NotFinalized`]; [`Error::Kernel`] with what KVM finds
+/// instead of the end.
 ///
 /// # Examples
 ///
@@ -391,6 +398,8 @@ pub fn finish_exit(vcpu: &impl AsRawFd) -> Result {
     /// `immediate_exit` of `struct kvm_run`, a byte, in its first page.
     const IMMEDIATE_EXIT: usize = 1;
     const LENGTH: usize = 2;
+    // Anything else can be mapped as well, and would be written to.
+    mp_state(vcpu)?;
     let fd = vcpu.as_raw_fd();
     let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
     // SAFETY: A new mapping changes none that is there.
@@ -411,7 +420,7 @@ pub fn finish_exit(vcpu: &impl AsRawFd) -> Result {
     unsafe { libc::munmap(run, LENGTH) };
     match done {
         Err(error) if error.raw_os_error() == Some(libc::EINTR) => Ok(()),
-        Err(error) => Err(Error::kernel("KVM_RUN", error)),
+        Err(error) => Err(not_ready("KVM_RUN", error)),
         Ok(_) => {
             let reason = "the vCPU has left again, for something else";
             Err(Error::kernel("KVM_RUN", io::Error::other(reason)))
@@ -449,8 +458,9 @@ pub enum Clock {
 ///
 /// # Errors
 ///
-/// [`Error::Missing`] when no vCPU was saved with a clock, or, for [`Clock::Advanced`], on a machine that is not
-/// arm64, whose frequency is not known; [`Error::Kernel`] with the register that is refused.
+/// [`Error::NotInitialized`], [`Error::NotFinalized`] and [`Error::NotAVcpu`]; [`Error::Missing`] when no vCPU was
+/// saved with a clock, or, for [`Clock::Advanced`], on a machine that is not arm64, whose frequency is not known;
+/// [`Error::Kernel`] with the register that is refused.
 ///
 /// # Examples
 ///
@@ -492,6 +502,7 @@ pub fn restore_clock(
     if values.is_empty() {
         return Err(none());
     }
+    vcpu.list().map_err(not_listed)?;
     for (id, value) in values {
         vcpu.set(id, &value.wrapping_add(more).to_le_bytes())
             .map_err(|error| Error::kernel(register_name(id), error))?;

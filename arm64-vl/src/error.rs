@@ -98,10 +98,7 @@ impl fmt::Display for Error {
             Self::NotFinalized => {
                 f.write_str("the vCPU is not finalized, by KVM_ARM_VCPU_FINALIZE")
             }
-            Self::NotAVcpu(error) => write!(
-                f,
-                "the descriptor is not that of a vCPU: KVM_GET_REG_LIST: {error}"
-            ),
+            Self::NotAVcpu(error) => write!(f, "the descriptor is not that of a vCPU: {error}"),
             Self::Configuration { saved, found } => {
                 write!(f, "the saved vCPU {saved}, the one to restore into {found}")
             }

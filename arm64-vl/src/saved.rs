@@ -413,14 +413,26 @@ pub fn save(vcpu: &(impl RegisterAccess + ?Sized)) -> Result<SavedVcpu> {
     SavedVcpu::ordered(vcpu.features(), registers)
 }
 
-/// Why there is no list: every call to a vCPU starts with one.
+/// Why there is no list: every call to registers starts with one.
 pub(crate) fn not_listed(error: io::Error) -> Error {
+    not_a_vcpu("KVM_GET_REG_LIST", error)
+}
+
+/// Why the first call to a vCPU is refused, which is one that every vCPU takes once it is ready for it.
+pub(crate) fn not_a_vcpu(call: &str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        // KVM gives EINVAL for what is a descriptor of its own, but not of a vCPU.
+        Some(libc::EBADF | libc::ENOTTY | libc::EINVAL) => Error::NotAVcpu(error),
+        _ => not_ready(call, error),
+    }
+}
+
+/// Why a later one is.
+pub(crate) fn not_ready(call: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOEXEC) => Error::NotInitialized,
         Some(libc::EPERM) => Error::NotFinalized,
-        // KVM gives EINVAL for what is a descriptor of its own, but not of a vCPU.
-        Some(libc::EBADF | libc::ENOTTY | libc::EINVAL) => Error::NotAVcpu(error),
-        _ => Error::kernel("KVM_GET_REG_LIST", error),
+        _ => Error::kernel(call, error),
     }
 }
 
@@ -428,7 +440,7 @@ pub(crate) fn not_listed(error: io::Error) -> Error {
 ///
 /// # Errors
 ///
-/// [`Error::Kernel`] with the register that cannot be read.
+/// Those of [`save()`].
 ///
 /// # Examples
 ///
@@ -444,6 +456,7 @@ pub(crate) fn not_listed(error: io::Error) -> Error {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn differences(vcpu: &(impl RegisterAccess + ?Sized), saved: &SavedVcpu) -> Result<Vec<u64>> {
+    vcpu.list().map_err(not_listed)?;
     let mut differ = Vec::new();
     for (id, was) in saved.registers() {
         let mut is = vec![0; was.len()];

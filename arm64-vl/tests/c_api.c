@@ -156,6 +156,18 @@ static void test_null(void)
 	arm64_vl_free(NULL);
 }
 
+// A file can be mapped as a vCPU can, and has to stay as it is.
+static void test_no_vcpu(void)
+{
+	char bytes[] = "no vCPU", after[sizeof(bytes)] = "";
+	FILE *file = tmpfile();
+
+	EXPECT(file && fwrite(bytes, sizeof(bytes), 1, file) == 1 && !fflush(file));
+	EXPECT(arm64_vl_finish_exit(fileno(file)) == ARM64_VL_KERNEL && arm64_vl_errno() == ENOTTY);
+	EXPECT(pread(fileno(file), after, sizeof(after), 0) == sizeof(after) && !memcmp(bytes, after, sizeof(bytes)));
+	fclose(file);
+}
+
 static void test_saved(void)
 {
 	static const char json[] = "{\"format\":\"arm64-vl vcpu\",\"version\":1,\"registers\":["
@@ -308,6 +320,7 @@ int main(void)
 	test_fleet();
 	test_note();
 	test_null();
+	test_no_vcpu();
 	test_saved();
 	EXPECT(arm64_vl_machine_read(&machine) == ARM64_VL_OK);
 	EXPECT(arm64_vl_machine_info(machine, &info) == ARM64_VL_OK);

@@ -13,7 +13,7 @@
 mod common;
 
 use arm64_vl::{differences, restore, save, Error, Register, RegisterAccess, SavedVcpu, VcpuRef};
-use arm64_vl::{prepare_vcpu, prepare_vm, restore_clock, Clock, Rest};
+use arm64_vl::{finish_exit, prepare_vcpu, prepare_vm, restore_clock, Clock, Rest};
 use arm64_vl::{try_config, Config, Lengths, Machine, Matrix, Offer, Size, Svcr, VcpuKind};
 use common::{set_svcr, Vcpu};
 use kvm_bindings::{kvm_vcpu_init, KVM_ARM_VCPU_PMU_V3};
@@ -705,10 +705,15 @@ fn rest_of_a_vcpu_is_saved_and_restored() {
     rest.restore(&from[0]).unwrap();
     let rest = Rest::save(&from[0]).unwrap();
     assert_eq!((rest.mp_state, rest.serror_pending), (5, true));
-    let (_vm, to) = two_vcpus();
+    let (vm, to) = two_vcpus();
     rest.restore(&to[1]).unwrap();
     assert_eq!(Rest::save(&to[1]).unwrap(), rest);
-    assert!(Rest::save(&Kvm::new().unwrap()).is_err());
+    for error in [
+        Rest::save(&Kvm::new().unwrap()).unwrap_err(),
+        finish_exit(&vm).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::NotAVcpu(_)), "{error}");
+    }
 }
 
 /// Another CPU's MIDR_EL1, in a VM that was made for it and in one that was not.
@@ -898,6 +903,22 @@ fn descriptor_or_vcpu_that_will_not_do_is_named() {
     assert!(matches!(error, Error::NotInitialized), "{error}");
     let error = restore(&VcpuRef::new(&vcpu), &saved).unwrap_err();
     assert!(matches!(error, Error::NotInitialized), "{error}");
+    let access = VcpuRef::new(&vcpu);
+    let with_pmu = SavedVcpu::new(None, [(0x6030_0000_0013_dce0, vec![0; 8])]).unwrap();
+    for (name, done) in [
+        ("finish_exit", finish_exit(&vcpu)),
+        ("Rest::save", Rest::save(&vcpu).map(drop)),
+        ("Rest::restore", Rest::default().restore(&vcpu)),
+        ("prepare_vcpu", prepare_vcpu(&access, &with_pmu).map(drop)),
+        ("differences", differences(&access, &saved).map(drop)),
+        (
+            "restore_clock",
+            restore_clock(&access, &[saved], Clock::Frozen),
+        ),
+    ] {
+        let good = matches!(done, Err(Error::NotInitialized));
+        assert!(good, "{name}: {done:?}");
+    }
     if config != Config::default() {
         let error = save(&Vcpu::new(&config).access()).unwrap_err();
         assert!(matches!(error, Error::NotFinalized), "{error}");

@@ -5,7 +5,8 @@
 #![cfg(all(feature = "kvm", feature = "json"))]
 
 use arm64_vl::{
-    differences, restore, restore_clock, save, Clock, Error, RegisterAccess, Restore, SavedVcpu,
+    differences, finish_exit, prepare_vcpu, prepare_vm, restore, restore_clock, save, Clock, Error,
+    Machine, Offer, RegisterAccess, Rest, Restore, SavedVcpu, VcpuRef,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -577,4 +578,50 @@ fn registers_come_from_other_vmms_and_go_to_them() {
         (&all[..328], &all[336..856])
     );
     assert!(SavedVcpu::core_registers(&all[1..], false).is_err());
+}
+
+/// A file can be mapped as a vCPU can, and has to stay as it is.
+#[test]
+fn descriptor_of_something_else_is_named_and_left_alone() {
+    const PMCR: u64 = 0x6030_0000_0013_dce0;
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-vcpu");
+    std::fs::write(&path, [0xaa; 4096]).unwrap();
+    let mut open = std::fs::File::options();
+    let file = open.read(true).write(true).open(&path).unwrap();
+    let vcpu = VcpuRef::new(&file);
+    let saved = of(&[(PMCR, 0), (CNTVCT, 1)]);
+    let rest = Rest::default();
+    for (name, done) in [
+        ("finish_exit", finish_exit(&file)),
+        ("Rest::save", Rest::save(&file).map(drop)),
+        ("Rest::restore", rest.restore(&file)),
+        ("prepare_vcpu", prepare_vcpu(&vcpu, &saved).map(drop)),
+        ("differences", differences(&vcpu, &saved).map(drop)),
+        (
+            "restore_clock",
+            restore_clock(&vcpu, &[saved.clone()], Clock::Frozen),
+        ),
+        ("save", save(&vcpu).map(drop)),
+    ] {
+        assert!(matches!(done, Err(Error::NotAVcpu(_))), "{name}: {done:?}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), [0xaa; 4096]);
+}
+
+/// A VM is not prepared for the implementation of a vCPU by a host of which nothing is known.
+#[test]
+fn vm_is_not_prepared_for_nobody_knows_what() {
+    const MIDR: u64 = 0x6030_0000_0013_c000;
+    let no_vm = std::fs::File::open("/dev/null").unwrap();
+    let saved = of(&[(MIDR, 0x410f_d4f0)]);
+    let unknown = prepare_vm(&no_vm, &saved, &Offer::default());
+    assert!(matches!(unknown, Err(Error::Missing(_))), "{unknown:?}");
+    assert!(!prepare_vm(&no_vm, &of(&[(X0, 1)]), &Offer::default()).unwrap());
+
+    let machine = Machine::from_json(include_str!("fixtures/large.json")).unwrap();
+    let offer = machine.kvm.unwrap();
+    let own = of(&[(MIDR, offer.kinds[0].limits[&MIDR])]);
+    assert!(!prepare_vm(&no_vm, &own, &offer).unwrap());
+    let error = prepare_vm(&no_vm, &saved, &offer).unwrap_err();
+    assert!(matches!(error, Error::Kernel { .. }), "{error}");
 }
