@@ -415,10 +415,23 @@ impl<'a> VectorRegisters<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreNote<'a> {
-    /// Its number; those of vectors are [`Note::from_number()`]'s.
+    /// Whose number it is: `CORE`, `LINUX`, or another one's, which has numbers of its own.
+    pub owner: &'a [u8],
+    /// Its number; [`CoreNote::kind()`] tells whether it is one of vectors.
     pub number: u32,
     /// What is in it.
     pub bytes: &'a [u8],
+}
+
+impl CoreNote<'_> {
+    /// Which of the notes of vectors it is, by its owner and number.
+    pub fn kind(&self) -> Option<Note> {
+        let owner: &[u8] = match Note::from_number(self.number)? {
+            Note::Fpsimd => b"CORE",
+            _ => b"LINUX",
+        };
+        Note::from_number(self.number).filter(|_| self.owner == owner)
+    }
 }
 
 /// The notes of a core file, of an ELF file of 64 bits. Each thread begins with `NT_PRSTATUS`, which is 1.
@@ -448,9 +461,14 @@ pub fn core_notes(file: &[u8]) -> Result<Vec<CoreNote<'_>>, NoteError> {
         return Err(NoteError::NoElf);
     }
     let (first, size, count) = (long(file, 32), half(file, 54), half(file, 56));
+    /// Bytes of a program header.
+    const PHDR: usize = 56;
+    if count > 0 && usize::from(size) != PHDR {
+        return Err(NoteError::NoElf);
+    }
     let mut notes = Vec::new();
     for n in 0..usize::from(count) {
-        let header = part(first.saturating_add(n * usize::from(size)), 56)?;
+        let header = part(first.saturating_add(n * PHDR), PHDR)?;
         if word(header, 0) != PT_NOTE {
             continue;
         }
@@ -462,8 +480,13 @@ pub fn core_notes(file: &[u8]) -> Result<Vec<CoreNote<'_>>, NoteError> {
             let at = 12 + name.div_ceil(4) * 4;
             let behind = at.saturating_add(content);
             enough(rest, behind)?;
-            let bytes = &rest[at..behind];
-            notes.push(CoreNote { number, bytes });
+            let (name, bytes) = (&rest[12..12 + name], &rest[at..behind]);
+            let owner = name.strip_suffix(b"\0").unwrap_or(name);
+            notes.push(CoreNote {
+                owner,
+                number,
+                bytes,
+            });
             rest = rest.get(at + content.div_ceil(4) * 4..).unwrap_or_default();
         }
     }

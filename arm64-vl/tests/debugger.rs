@@ -799,7 +799,7 @@ fn core_file_is_what_the_process_said() {
         let core = std::fs::read(&file).unwrap();
         let notes = core_notes(&core).unwrap();
         let note = |kind: Note| {
-            let found = notes.iter().find(|note| note.number == kind.number());
+            let found = notes.iter().find(|note| note.kind() == Some(kind));
             found.map(|note| note.bytes.to_vec())
         };
         println!(

@@ -174,17 +174,26 @@ fn order_of_writes_ends_in_the_mode() {
 
 /// An ELF file with a program header of each type, and notes of two threads.
 fn core_file() -> Vec<u8> {
-    let note = |number: u32, content: &[u8]| {
+    let note = |owner: &[u8], number: u32, content: &[u8]| {
         let mut bytes = Vec::new();
-        bytes.extend(5u32.to_le_bytes());
+        // The zero byte behind the name is counted, what fills up a word is not.
+        let length = owner.iter().position(|byte| *byte == 0).unwrap() as u32 + 1;
+        bytes.extend(length.to_le_bytes());
         bytes.extend((content.len() as u32).to_le_bytes());
         bytes.extend(number.to_le_bytes());
-        bytes.extend(b"CORE\0\0\0\0");
+        bytes.extend(owner);
         bytes.extend(content);
         bytes.resize(bytes.len().div_ceil(4) * 4, 0);
         bytes
     };
-    let notes = [note(1, &[1; 7]), note(0x40c, &[2; 20]), note(1, &[3; 4])].concat();
+    let (core, linux) = (&b"CORE\0\0\0\0"[..], &b"LINUX\0\0\0"[..]);
+    let notes = [
+        note(core, 1, &[1; 7]),
+        note(linux, 0x40c, &[2; 20]),
+        note(b"XEN\0", 2, &[5; 4]),
+        note(core, 2, &[3; 4]),
+    ];
+    let notes = notes.concat();
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
     file.resize(64, 0);
     file[32] = 64; // e_phoff
@@ -206,13 +215,31 @@ fn core_file() -> Vec<u8> {
 fn notes_of_a_core_file() {
     let file = core_file();
     let notes = core_notes(&file).unwrap();
-    let found: Vec<_> = notes.iter().map(|note| (note.number, note.bytes)).collect();
-    let expected = [(1, &[1; 7][..]), (0x40c, &[2; 20]), (1, &[3; 4])];
+    let found: Vec<_> = notes
+        .iter()
+        .map(|note| (note.owner, note.number, note.bytes))
+        .collect();
+    let expected: [(&[u8], u32, &[u8]); 4] = [
+        (b"CORE", 1, &[1; 7]),
+        (b"LINUX", 0x40c, &[2; 20]),
+        (b"XEN", 2, &[5; 4]),
+        (b"CORE", 2, &[3; 4]),
+    ];
     assert_eq!(found, expected);
+    // Another owner has numbers of its own.
+    let kinds: Vec<_> = notes.iter().map(|note| note.kind()).collect();
+    assert_eq!(kinds, [None, Some(Note::Za), None, Some(Note::Fpsimd)]);
+
+    // Program headers of no size would all be the first one.
+    for size in [0, 55, 57] {
+        let mut other = file.clone();
+        (other[54], other[56], other[57]) = (size, 0xff, 0xff);
+        assert_eq!(core_notes(&other), Err(NoteError::NoElf), "{size}");
+    }
     // Cut off anywhere, it is an error or has less notes, and is never read behind its end.
     for length in 0..file.len() {
         match core_notes(&file[..length]) {
-            Ok(notes) => assert!(notes.len() < 3, "{length}"),
+            Ok(notes) => assert!(notes.len() < 4, "{length}"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
