@@ -65,8 +65,17 @@ def shard(text):
 
 
 def libtest(text):
-    """The results of Rust's test harness."""
-    said = dict(re.findall(r"^---- (.+?) stdout ----\n(.*?)(?=^----|^failures:|\Z)", text, re.M | re.S))
-    return [Result(name.strip(), {"ok": PASSED, "ignored": SKIPPED}.get(how, FAILED),
-                   "\n".join(said.get(name.strip(), "").splitlines()[-LAST_LINES:]))
+    """The results of Rust's test harness. One that passes has "skipped: REASON" for what it did not try, which is seen
+    with --show-output."""
+    said = dict(re.findall(r"^---- (.+?) stdout ----\n(.*?)(?=^----|^failures:|^successes:|\Z)", text, re.M | re.S))
+
+    def result(name, how):
+        lines = said.get(name, "").splitlines()
+        reasons = [line.removeprefix("skipped: ") for line in lines if line.startswith("skipped: ")]
+        if how == "ok" and reasons:
+            return Result(name, SKIPPED, "; ".join(reasons))
+        how = {"ok": PASSED, "ignored": SKIPPED}.get(how, FAILED)
+        return Result(name, how, "" if how == PASSED else "\n".join(lines[-LAST_LINES:]))
+
+    return [result(name.strip(), how)
             for name, how in re.findall(r"^test (.+?) \.\.\. (?:.*\n)*?(ok|ignored|FAILED)", text, re.M)]

@@ -91,5 +91,10 @@ class Libtest(unittest.TestCase):
         self.assertEqual([row.verdict for row in rows], [PASSED, FAILED, SKIPPED])
         self.assertIn("EBUSY", rows[1].detail)
 
+    def test_skipped(self):
+        rows = libtest("test a ... ok\ntest b ... ok\n\nsuccesses:\n\n---- a stdout ----\nskipped: no KVM: /dev/kvm\n\n"
+                       "---- b stdout ----\n3 pairs\n\n\nsuccesses:\n    a\n    b\n")
+        self.assertEqual(rows, [Result("a", SKIPPED, "no KVM: /dev/kvm"), Result("b", PASSED)])
+
     def test_output_between(self):
         self.assertEqual(libtest("test a ... printed\nthis\nok\n"), [Result("a", PASSED)])
