@@ -9,7 +9,7 @@
 
 use crate::{
     blame, common_vcpu, diff_vcpus, differences, finish_exit, partition, pool, prepare_vcpu,
-    register_name, restore, restore_clock, save, Clock, Config, Error, Lengths, Machine, Matrix,
+    printable, register_name, restore, restore_clock, save, Clock, Config, Error, Lengths, Machine, Matrix,
     Note, Offer, Presence, Restore, SavedVcpu, Size, ThreadView, VcpuRef, VectorView,
 };
 use std::{
@@ -950,6 +950,7 @@ pub unsafe extern "C" fn arm64_vl_common_vcpu(
             let unfit = common.fits.iter().filter(|(_, fit)| !fit.is_whole());
             let unfit = unfit.flat_map(|(name, fit)| {
                 let text = fit.to_string();
+                let name = printable(name);
                 let lines = text.lines().map(|line| format!("{name}: {line}"));
                 lines.collect::<Vec<_>>()
             });

@@ -8,6 +8,25 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
 };
 
+/// JSON in ASCII: no name does anything to a terminal, or to a program that reads lines. For this crate and its
+/// command.
+pub fn ascii_json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // There is no more than that outside of strings, and serde_json spells out the rest of C0.
+            '\n' | ' '..='~' => out.push(c),
+            c => out.extend(
+                c.encode_utf16(&mut [0; 2])
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}")),
+            ),
+        }
+    }
+    Ok(out)
+}
+
 /// A kind of file.
 pub(crate) struct Kind {
     /// What it is, for people.

@@ -2,7 +2,7 @@
 
 //! Why a pool is not greater, and into which pools a fleet of hosts is parted best.
 
-use crate::{pool, Config, Error, Lengths, Machine, Offer, Reason, Result};
+use crate::{pool, printable, Config, Error, Lengths, Machine, Offer, Reason, Result};
 #[cfg(feature = "json")]
 use serde::Serialize;
 use std::fmt;
@@ -35,7 +35,7 @@ impl fmt::Display for Blame {
         }
         let hosts = self.hosts.iter().map(|(name, reasons)| {
             let words: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-            format!("{name}: {}", words.join(", "))
+            format!("{}: {}", printable(name), words.join(", "))
         });
         write!(f, " because of {}", hosts.collect::<Vec<_>>().join("; "))
     }

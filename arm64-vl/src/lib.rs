@@ -125,13 +125,18 @@ pub use kvm::{Offer, Others};
 pub use lengths::Lengths;
 pub use machine::Machine;
 pub use matrix::{Matrix, Pair};
-pub use names::register_name;
-#[cfg(feature = "ptrace")]
+#[cfg(feature = "std")]
+pub use names::{printable, register_name};
+#[cfg(feature = "note")]
 pub use note::{
     core_notes, write_order, CoreNote, Note, NoteError, Presence, VectorRegisters, VectorView,
     LEAVE_STREAMING,
 };
 pub use pool::{pool, Reason};
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub use file::ascii_json;
+#[cfg(feature = "std")]
 #[cfg(feature = "kvm")]
 pub use restore::{restore, Report, Restore};
 #[cfg(feature = "kvm")]

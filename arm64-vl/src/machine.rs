@@ -100,7 +100,10 @@ impl Machine {
 #[cfg(feature = "json")]
 mod json {
     use super::Machine;
-    use crate::{file::Kind, Error, Host, Offer, Result};
+    use crate::{
+        file::{ascii_json, Kind},
+        Error, Host, Offer, Result,
+    };
     use serde::{Deserialize, Serialize};
 
     const KIND: Kind = Kind::first("a description of a host", "arm64-vl host");
@@ -174,7 +177,7 @@ mod json {
         ///
         /// [`Error::Format`] if it cannot be written, which takes a want of memory.
         pub fn to_json(&self) -> Result<String> {
-            serde_json::to_string_pretty(self).map_err(|error| KIND.wrong(error))
+            ascii_json(self).map_err(|error| KIND.wrong(error))
         }
     }
 }

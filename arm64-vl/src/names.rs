@@ -2,6 +2,27 @@
 
 //! What registers are called. Source: `Documentation/virt/kvm/api.rst`, `asm/kvm.h`, and the Arm ARM.
 
+/// Text of a file, such as the name of a machine, as one line that can be shown: what moves the cursor of a terminal,
+/// or turns the direction of writing, is spelt out. XML has no room for most of it either.
+///
+/// ```
+/// assert_eq!(arm64_vl::printable("a\nset b\u{9b}"), r"a\nset b\u{9b}");
+/// ```
+pub fn printable(text: &str) -> String {
+    let spelt_out = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let mut out = String::new();
+    for c in text.chars() {
+        match spelt_out(c) {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 /// The name of a register of a vCPU, by the id that KVM has for it. A system register without a name here has
 /// the one that every assembler knows, such as `S3_0_C1_C0_1`, and all else its id.
 ///

@@ -71,6 +71,20 @@ static void test_pool_and_sizes(void)
 	arm64_vl_free(reasons);
 }
 
+// A machine with vCPUs with SVE and SME that have these registers.
+static void named(char *out, const char *name, const char *sve, const char *registers)
+{
+	char host[1024], *at;
+
+	snprintf(host, sizeof(host), HOST, sve);
+	at = strstr(host, "\"h\"");
+	*at = 0;
+	sprintf(out, "%s\"%s\"%s", host, name, at + 3);
+	at = strstr(out, "\"others\"");
+	snprintf(host, sizeof(host), "%s", at);
+	sprintf(at, "\"kinds\":[{\"features\":[1040,0,0,0,0,0,0],\"more\":[%s]}],%s", registers, host);
+}
+
 static void test_fleet(void)
 {
 	struct arm64_vl_config config = { 0 };
@@ -88,6 +102,17 @@ static void test_fleet(void)
 	EXPECT(arm64_vl_partition(hosts, 3, 0, group) == ARM64_VL_MISSING);
 	// Nothing is known of the registers of these.
 	EXPECT(arm64_vl_common_vcpu(hosts, 3, NULL, &text) == ARM64_VL_MISSING);
+	// The name of a machine makes no line.
+	named(a, "h\\nset x", "16,32", "\"0x6030000000100000\"");
+	named(b, "i\\u009b", "16", "");
+	EXPECT(arm64_vl_common_vcpu(hosts, 2, NULL, &text) == ARM64_VL_OK);
+	EXPECT(text && !strcmp(text, "h\\nset x: extra: X0 (0x6030000000100000)\n"));
+	arm64_vl_free(text);
+	hosts[0] = b;
+	hosts[1] = a;
+	EXPECT(arm64_vl_blame(hosts, 2, &text) == ARM64_VL_OK);
+	EXPECT(text && !strcmp(text, "no SVE of 16 32 because of i\\u{9b}: no SVE vectors of 32 bytes\n"));
+	arm64_vl_free(text);
 	EXPECT(arm64_vl_qemu_cpu(&config, "max", &text) == ARM64_VL_OK && !strcmp(text, "max,sve=off,sme=off"));
 	arm64_vl_free(text);
 }

@@ -188,27 +188,30 @@ fn mistake_gives_one_line() {
 /// A name from elsewhere can do nothing to a terminal, and is whole in the picture.
 #[test]
 fn name_is_shown_and_not_obeyed() {
-    let name = "a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{0}";
+    let name = "a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{7f}\u{9b}\u{0}";
     let out = vlmatrix(&["--name", &name.replace('\0', "")]);
     let first = text(&out.stdout).lines().next().unwrap();
-    assert_eq!(first, r"a\u{1b}[2J\nruns on all: \u{202e}x<b>");
+    assert_eq!(first, r"a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{7f}\u{9b}");
     let offer = Offer::from(Config {
         sve: Lengths::new([16, 32]).unwrap(),
         ..Config::default()
     });
     let json = Machine::with_offer(name, offer).to_json().unwrap();
-    assert!(json.chars().all(|c| c == '\n' || !c.is_control()), "{json}");
+    let plain = |text: &str| text.chars().all(|c| c == '\n' || matches!(c, ' '..='~'));
+    assert!(plain(&json), "{json}");
+    assert_eq!(Machine::from_json(&json).unwrap().name, name);
     let path = file("named.json", &json);
+    let out = vlmatrix(&["pool", &path, "--json"]);
+    assert!(plain(text(&out.stdout)));
     let out = vlmatrix(&["pool", &path, "--sve", "16"]);
     assert_eq!(
         text(&out.stdout).lines().last(),
-        Some(r"    a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{0}: runs")
+        Some(r"    a\u{1b}[2J\nruns on all: \u{202e}x<b>\u{7f}\u{9b}\u{0}: runs")
     );
 
     let out = vlmatrix(&["--svg", "--name", &name.replace('\0', "")]);
-    assert!(
-        text(&out.stdout).contains(r">a\u{1b}[2J\nruns on all: \u{202e}x&lt;b&gt;: the greatest")
-    );
+    assert!(text(&out.stdout)
+        .contains(r">a\u{1b}[2J\nruns on all: \u{202e}x&lt;b&gt;\u{7f}\u{9b}: the greatest"));
     assert!(text(&out.stdout)
         .chars()
         .all(|c| c == '\n' || !c.is_control()));

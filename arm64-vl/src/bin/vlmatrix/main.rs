@@ -9,7 +9,9 @@ mod picture;
 mod text;
 
 use answers::{FitAnswer, PoolAnswer, StateAnswer};
-use arm64_vl::{try_config, Config, Error, Lengths, Machine, Matrix, Pair, SavedVcpu, ThreadView};
+use arm64_vl::{
+    ascii_json, try_config, Config, Error, Lengths, Machine, Matrix, Pair, SavedVcpu, ThreadView,
+};
 use clap::Parser;
 use cli::{Cli, Command, Wanted};
 use compare::Side;
@@ -36,7 +38,7 @@ fn shown<T: Serialize + ?Sized>(
     text: fn(&T) -> String,
 ) -> Result<String, serde_json::Error> {
     if json {
-        Ok(serde_json::to_string_pretty(answer)? + "\n")
+        Ok(ascii_json(answer)? + "\n")
     } else {
         Ok(text(answer))
     }
@@ -73,7 +75,10 @@ fn run(cli: Cli) -> Result<(String, bool), Box<dyn std::error::Error>> {
         let mut machine = Machine::read()?;
         machine.name = cli.name.unwrap_or(machine.name);
         if let (Some(offer), false) = (&mut machine.kvm, cli.features.is_empty()) {
-            let kvm = fs::File::options().read(true).write(true).open("/dev/kvm")?;
+            let kvm = fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")?;
             if !offer.also(&kvm, features_of(&cli.features))? {
                 return Err("KVM has no vCPU with these features".into());
             }

@@ -2,8 +2,7 @@
 
 //! The pairs as an SVG picture: the more lengths in common, the darker.
 
-use crate::text::printable;
-use arm64_vl::{Machine, Matrix};
+use arm64_vl::{printable, Machine, Matrix};
 use std::fmt::Write;
 
 /// Pixels.

@@ -4,7 +4,7 @@
 
 use crate::answers::{FitAnswer, PoolAnswer, StateAnswer};
 use arm64_vl::{
-    register_name, CommonVcpu, Config, Error, Lengths, Machine, Matrix, Pair, Presence, Section,
+    printable, register_name, CommonVcpu, Config, Error, Lengths, Machine, Matrix, Pair, Presence, Section,
     Size, ThreadView, VectorView, Vectors,
 };
 
@@ -18,23 +18,6 @@ fn yes_no(yes: bool) -> &'static str {
 
 fn or_none(length: Option<u32>) -> String {
     length.map_or("none".into(), |length| length.to_string())
-}
-
-/// A name or reason of a file, in one line: what moves the cursor of a terminal, or turns the direction of
-/// writing, is spelt out. XML has no room for most of it either.
-pub fn printable(text: &str) -> String {
-    let spelt_out = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')
-    };
-    let mut out = String::new();
-    for c in text.chars() {
-        match spelt_out(c) {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
-    }
-    out
 }
 
 /// The lengths of processes and vCPUs, and the pairs.
