@@ -24,7 +24,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The name of a register of a vCPU, by the id that KVM has for it. A system register without a name here has
-/// the one that every assembler knows, such as `S3_0_C1_C0_1`, and all else its id.
+/// the one that every assembler knows, such as `S3_0_C0_C3_3`, and all else its id.
 ///
 /// ```
 /// use arm64_vl::register_name;
@@ -32,7 +32,7 @@ pub fn printable(text: &str) -> String {
 /// assert_eq!(register_name(0x6030_0000_0010_003e), "SP");
 /// assert_eq!(register_name(0x6030_0000_0013_c038), "ID_AA64MMFR0_EL1");
 /// assert_eq!(register_name(0x6080_0000_0017_0020), "ZA.H[1]");
-/// assert_eq!(register_name(0x6030_0000_0013_c081), "S3_0_C1_C0_1");
+/// assert_eq!(register_name(0x6030_0000_0013_c01b), "S3_0_C0_C3_3");
 /// ```
 pub fn register_name(id: u64) -> String {
     let number = id & 0xffff;
@@ -104,6 +104,17 @@ fn sme(id: u64) -> Option<String> {
 fn system(number: u64) -> String {
     let (op0, op1) = (number >> 14, number >> 11 & 7);
     let (crn, crm, op2) = (number >> 7 & 15, number >> 3 & 15, number & 7);
+    let n = (crm & 3) << 3 | op2;
+    match (op0, op1, crn, crm, op2) {
+        (2, 0, 0, _, 4) => return format!("DBGBVR{crm}_EL1"),
+        (2, 0, 0, _, 5) => return format!("DBGBCR{crm}_EL1"),
+        (2, 0, 0, _, 6) => return format!("DBGWVR{crm}_EL1"),
+        (2, 0, 0, _, 7) => return format!("DBGWCR{crm}_EL1"),
+        (3, 3, 14, 8..12, _) if n < 31 => return format!("PMEVCNTR{n}_EL0"),
+        (3, 3, 14, 15, 7) => return "PMCCFILTR_EL0".into(),
+        (3, 3, 14, 12..16, _) => return format!("PMEVTYPER{n}_EL0"),
+        _ => {}
+    }
     let named = SYSTEM.iter().find(|(known, _)| u64::from(*known) == number);
     named.map_or_else(
         || format!("S{op0}_{op1}_C{crn}_C{crm}_{op2}"),
@@ -115,8 +126,12 @@ const fn sys(op0: u16, op1: u16, crn: u16, crm: u16, op2: u16) -> u16 {
     op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
 }
 
-/// Those that restores are about: identification, what SVE and SME have, clocks, and the common ones of EL1.
-const SYSTEM: [(u16, &str); 113] = [
+/// All that KVM lists, but for those of which there are many.
+const SYSTEM: [(u16, &str); 173] = [
+    (sys(2, 0, 0, 2, 0), "MDCCINT_EL1"),
+    (sys(2, 0, 0, 2, 2), "MDSCR_EL1"),
+    (sys(2, 0, 1, 1, 4), "OSLSR_EL1"),
+    (sys(2, 4, 0, 7, 0), "DBGVCR32_EL2"),
     (sys(3, 0, 0, 0, 0), "MIDR_EL1"),
     (sys(3, 0, 0, 0, 5), "MPIDR_EL1"),
     (sys(3, 0, 0, 0, 6), "REVIDR_EL1"),
@@ -150,6 +165,7 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 0, 0, 4, 7), "ID_AA64FPFR0_EL1"),
     (sys(3, 0, 0, 5, 0), "ID_AA64DFR0_EL1"),
     (sys(3, 0, 0, 5, 1), "ID_AA64DFR1_EL1"),
+    (sys(3, 0, 0, 5, 2), "ID_AA64DFR2_EL1"),
     (sys(3, 0, 0, 5, 4), "ID_AA64AFR0_EL1"),
     (sys(3, 0, 0, 5, 5), "ID_AA64AFR1_EL1"),
     (sys(3, 0, 0, 6, 0), "ID_AA64ISAR0_EL1"),
@@ -162,6 +178,7 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 0, 0, 7, 3), "ID_AA64MMFR3_EL1"),
     (sys(3, 0, 0, 7, 4), "ID_AA64MMFR4_EL1"),
     (sys(3, 0, 1, 0, 0), "SCTLR_EL1"),
+    (sys(3, 0, 1, 0, 1), "ACTLR_EL1"),
     (sys(3, 0, 1, 0, 2), "CPACR_EL1"),
     (sys(3, 0, 1, 0, 3), "SCTLR2_EL1"),
     (sys(3, 0, 1, 2, 0), "ZCR_EL1"),
@@ -172,17 +189,30 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 0, 2, 0, 2), "TCR_EL1"),
     (sys(3, 0, 2, 0, 3), "TCR2_EL1"),
     (sys(3, 0, 2, 1, 0), "APIAKEYLO_EL1"),
+    (sys(3, 0, 2, 1, 1), "APIAKEYHI_EL1"),
+    (sys(3, 0, 2, 1, 2), "APIBKEYLO_EL1"),
+    (sys(3, 0, 2, 1, 3), "APIBKEYHI_EL1"),
+    (sys(3, 0, 2, 2, 0), "APDAKEYLO_EL1"),
+    (sys(3, 0, 2, 2, 1), "APDAKEYHI_EL1"),
+    (sys(3, 0, 2, 2, 2), "APDBKEYLO_EL1"),
+    (sys(3, 0, 2, 2, 3), "APDBKEYHI_EL1"),
+    (sys(3, 0, 2, 3, 0), "APGAKEYLO_EL1"),
+    (sys(3, 0, 2, 3, 1), "APGAKEYHI_EL1"),
     (sys(3, 0, 5, 1, 0), "AFSR0_EL1"),
     (sys(3, 0, 5, 1, 1), "AFSR1_EL1"),
     (sys(3, 0, 5, 2, 0), "ESR_EL1"),
     (sys(3, 0, 6, 0, 0), "FAR_EL1"),
     (sys(3, 0, 7, 4, 0), "PAR_EL1"),
     (sys(3, 0, 9, 14, 1), "PMINTENSET_EL1"),
+    (sys(3, 0, 9, 14, 2), "PMINTENCLR_EL1"),
+    (sys(3, 0, 9, 14, 6), "PMMIR_EL1"),
     (sys(3, 0, 10, 2, 0), "MAIR_EL1"),
     (sys(3, 0, 10, 2, 2), "PIRE0_EL1"),
     (sys(3, 0, 10, 2, 3), "PIR_EL1"),
     (sys(3, 0, 10, 2, 4), "POR_EL1"),
+    (sys(3, 0, 10, 3, 0), "AMAIR_EL1"),
     (sys(3, 0, 12, 0, 0), "VBAR_EL1"),
+    (sys(3, 0, 12, 1, 1), "DISR_EL1"),
     (sys(3, 0, 13, 0, 1), "CONTEXTIDR_EL1"),
     (sys(3, 0, 13, 0, 4), "TPIDR_EL1"),
     (sys(3, 0, 14, 1, 0), "CNTKCTL_EL1"),
@@ -195,10 +225,13 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 3, 4, 4, 2), "FPMR"),
     (sys(3, 3, 9, 12, 0), "PMCR_EL0"),
     (sys(3, 3, 9, 12, 1), "PMCNTENSET_EL0"),
+    (sys(3, 3, 9, 12, 2), "PMCNTENCLR_EL0"),
     (sys(3, 3, 9, 12, 3), "PMOVSCLR_EL0"),
+    (sys(3, 3, 9, 12, 4), "PMSWINC_EL0"),
     (sys(3, 3, 9, 12, 5), "PMSELR_EL0"),
     (sys(3, 3, 9, 13, 0), "PMCCNTR_EL0"),
     (sys(3, 3, 9, 14, 0), "PMUSERENR_EL0"),
+    (sys(3, 3, 9, 14, 3), "PMOVSSET_EL0"),
     (sys(3, 3, 10, 2, 4), "POR_EL0"),
     (sys(3, 3, 13, 0, 2), "TPIDR_EL0"),
     (sys(3, 3, 13, 0, 3), "TPIDRRO_EL0"),
@@ -210,15 +243,31 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 3, 14, 2, 2), "CNTP_CVAL_EL0"),
     (sys(3, 3, 14, 3, 1), "CNTV_CTL_EL0"),
     (sys(3, 3, 14, 3, 2), "CNTVCT_EL0"),
+    (sys(3, 4, 0, 0, 0), "VPIDR_EL2"),
+    (sys(3, 4, 0, 0, 5), "VMPIDR_EL2"),
+    (sys(3, 4, 1, 0, 0), "SCTLR_EL2"),
+    (sys(3, 4, 1, 0, 1), "ACTLR_EL2"),
     (sys(3, 4, 1, 0, 3), "SCTLR2_EL2"),
     (sys(3, 4, 1, 1, 0), "HCR_EL2"),
+    (sys(3, 4, 1, 1, 1), "MDCR_EL2"),
+    (sys(3, 4, 1, 1, 2), "CPTR_EL2"),
+    (sys(3, 4, 1, 1, 3), "HSTR_EL2"),
     (sys(3, 4, 1, 1, 4), "HFGRTR_EL2"),
     (sys(3, 4, 1, 1, 5), "HFGWTR_EL2"),
     (sys(3, 4, 1, 1, 6), "HFGITR_EL2"),
+    (sys(3, 4, 1, 1, 7), "HACR_EL2"),
     (sys(3, 4, 1, 2, 0), "ZCR_EL2"),
+    (sys(3, 4, 1, 2, 2), "HCRX_EL2"),
+    (sys(3, 4, 1, 2, 6), "SMCR_EL2"),
     (sys(3, 4, 1, 5, 0), "NVHCR_EL2"),
+    (sys(3, 4, 2, 0, 0), "TTBR0_EL2"),
+    (sys(3, 4, 2, 0, 1), "TTBR1_EL2"),
+    (sys(3, 4, 2, 0, 2), "TCR_EL2"),
     (sys(3, 4, 2, 0, 3), "TCR2_EL2"),
+    (sys(3, 4, 2, 1, 0), "VTTBR_EL2"),
+    (sys(3, 4, 2, 1, 2), "VTCR_EL2"),
     (sys(3, 4, 2, 2, 0), "VNCR_EL2"),
+    (sys(3, 4, 3, 0, 0), "DACR32_EL2"),
     (sys(3, 4, 3, 1, 0), "HDFGRTR2_EL2"),
     (sys(3, 4, 3, 1, 1), "HDFGWTR2_EL2"),
     (sys(3, 4, 3, 1, 2), "HFGRTR2_EL2"),
@@ -227,8 +276,30 @@ const SYSTEM: [(u16, &str); 113] = [
     (sys(3, 4, 3, 1, 5), "HDFGWTR_EL2"),
     (sys(3, 4, 3, 1, 6), "HAFGRTR_EL2"),
     (sys(3, 4, 3, 1, 7), "HFGITR2_EL2"),
+    (sys(3, 4, 4, 0, 0), "SPSR_EL2"),
+    (sys(3, 4, 4, 0, 1), "ELR_EL2"),
+    (sys(3, 4, 5, 0, 1), "IFSR32_EL2"),
+    (sys(3, 4, 5, 1, 0), "AFSR0_EL2"),
+    (sys(3, 4, 5, 1, 1), "AFSR1_EL2"),
+    (sys(3, 4, 5, 2, 0), "ESR_EL2"),
+    (sys(3, 4, 5, 2, 3), "VSESR_EL2"),
+    (sys(3, 4, 5, 3, 0), "FPEXC32_EL2"),
+    (sys(3, 4, 6, 0, 0), "FAR_EL2"),
+    (sys(3, 4, 6, 0, 4), "HPFAR_EL2"),
+    (sys(3, 4, 10, 2, 0), "MAIR_EL2"),
     (sys(3, 4, 10, 2, 2), "PIRE0_EL2"),
     (sys(3, 4, 10, 2, 3), "PIR_EL2"),
     (sys(3, 4, 10, 2, 4), "POR_EL2"),
+    (sys(3, 4, 10, 3, 0), "AMAIR_EL2"),
+    (sys(3, 4, 12, 0, 0), "VBAR_EL2"),
+    (sys(3, 4, 12, 1, 1), "VDISR_EL2"),
+    (sys(3, 4, 13, 0, 1), "CONTEXTIDR_EL2"),
+    (sys(3, 4, 13, 0, 2), "TPIDR_EL2"),
     (sys(3, 4, 14, 0, 3), "CNTVOFF_EL2"),
+    (sys(3, 4, 14, 1, 0), "CNTHCTL_EL2"),
+    (sys(3, 4, 14, 2, 1), "CNTHP_CTL_EL2"),
+    (sys(3, 4, 14, 2, 2), "CNTHP_CVAL_EL2"),
+    (sys(3, 4, 14, 3, 1), "CNTHV_CTL_EL2"),
+    (sys(3, 4, 14, 3, 2), "CNTHV_CVAL_EL2"),
+    (sys(3, 6, 4, 1, 0), "SP_EL2"),
 ];

@@ -288,7 +288,8 @@ fn same_features(mut a: [u32; 7], mut b: [u32; 7]) -> bool {
 
 /// The features by their names in `asm/kvm.h`, or the numbers of their bits.
 pub(crate) fn names_of(features: [u32; 7]) -> String {
-    const NAMES: [&str; 9] = [
+    // The last one is provisional.
+    const NAMES: [&str; 11] = [
         "POWER_OFF",
         "EL1_32BIT",
         "PSCI_0_2",
@@ -298,6 +299,8 @@ pub(crate) fn names_of(features: [u32; 7]) -> String {
         "PTRAUTH_GENERIC",
         "HAS_EL2",
         "HAS_EL2_E2H0",
+        "PMU_V3_STRICT",
+        "SME",
     ];
     let set = (0..224).filter(|bit| features[bit / 32] >> (bit % 32) & 1 != 0);
     let names: Vec<_> = set
