@@ -29,6 +29,8 @@
 //! |---|---|
 //! | `kvm` | asking KVM, save and restore: all that a VMM needs, with no crate but libc |
 //! | `ptrace` | [`ThreadView`], likewise |
+//! | `note` | [`VectorRegisters`] and [`core_notes()`] alone, without the standard library and any crate |
+//! | `std` | lengths, sizes and pools, which come with the others too |
 //! | `json` | files, by serde and serde_json; all types are `Serialize` |
 //! | `command` | the command `vlmatrix`, by clap; the default, with all of the above |
 //! | `man` | a program that makes the manual pages and completions of the command |
@@ -58,7 +60,9 @@
 //! # Ok::<(), arm64_vl::Error>(())
 //! ```
 
-#[cfg(feature = "ptrace")]
+#![cfg_attr(not(feature = "std"), no_std)]
+
+#[cfg(feature = "note")]
 extern crate alloc;
 
 #[cfg(all(doctest, feature = "command"))]
@@ -67,9 +71,11 @@ struct Readme;
 
 #[cfg(feature = "kvm")]
 mod around;
+#[cfg(feature = "std")]
 mod config;
 #[cfg(feature = "kvm")]
 mod diff;
+#[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "capi")]
 mod ffi;
@@ -77,25 +83,35 @@ mod ffi;
 mod file;
 #[cfg(feature = "kvm")]
 mod fit;
+#[cfg(feature = "std")]
 mod fleet;
+#[cfg(feature = "std")]
 mod host;
 #[cfg(feature = "kvm")]
 mod idreg;
 #[cfg(feature = "kvm")]
 mod ioctl;
+#[cfg(feature = "std")]
 mod kind;
 #[cfg(feature = "kvm")]
 mod known;
+#[cfg(feature = "std")]
 mod kvm;
+#[cfg(feature = "std")]
 mod lengths;
+#[cfg(feature = "std")]
 mod machine;
+#[cfg(feature = "std")]
 mod matrix;
+#[cfg(feature = "std")]
 mod names;
-#[cfg(feature = "ptrace")]
+#[cfg(feature = "note")]
 mod note;
 #[cfg(feature = "kvm")]
 mod parts;
+#[cfg(feature = "std")]
 mod pool;
+#[cfg(feature = "std")]
 mod qemu;
 #[cfg(feature = "kvm")]
 mod restore;
@@ -108,22 +124,34 @@ mod thread;
 pub use around::{
     around_restore, finish_exit, prepare_vcpu, prepare_vm, restore_clock, Chore, Clock, Rest, When,
 };
+#[cfg(feature = "std")]
 pub use config::{Config, Register, Size, Svcr};
 #[cfg(feature = "kvm")]
 pub use diff::{diff_lists, diff_offers, diff_vcpus, Difference, How, Section};
+#[cfg(feature = "std")]
 pub use error::{Error, FailedWrite, Result};
 #[cfg(feature = "kvm")]
 pub use fit::{common_vcpu, CommonVcpu, Fit, Harmless};
+#[cfg(feature = "json")]
+#[doc(hidden)]
+pub use file::ascii_json;
+#[cfg(feature = "std")]
 pub use fleet::{blame, partition, Blame, Group};
+#[cfg(feature = "std")]
 pub use host::{Host, Vectors};
 #[cfg(feature = "kvm")]
 pub use idreg::FieldDifference;
+#[cfg(feature = "std")]
 pub use kind::VcpuKind;
 #[cfg(feature = "kvm")]
 pub use kvm::try_config;
+#[cfg(feature = "std")]
 pub use kvm::{Offer, Others};
+#[cfg(feature = "std")]
 pub use lengths::Lengths;
+#[cfg(feature = "std")]
 pub use machine::Machine;
+#[cfg(feature = "std")]
 pub use matrix::{Matrix, Pair};
 #[cfg(feature = "std")]
 pub use names::{printable, register_name};
@@ -132,11 +160,8 @@ pub use note::{
     core_notes, write_order, CoreNote, Note, NoteError, Presence, VectorRegisters, VectorView,
     LEAVE_STREAMING,
 };
-pub use pool::{pool, Reason};
-#[cfg(feature = "json")]
-#[doc(hidden)]
-pub use file::ascii_json;
 #[cfg(feature = "std")]
+pub use pool::{pool, Reason};
 #[cfg(feature = "kvm")]
 pub use restore::{restore, Report, Restore};
 #[cfg(feature = "kvm")]

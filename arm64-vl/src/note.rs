@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
 //! The vector state of a thread as the kernel hands it out: by ptrace, and in core files. It takes no more of the
-//! standard library than `alloc`: `examples/note_no_std.rs` is built without the rest.
+//! standard library than `alloc`.
 //!
 //! Source: `Documentation/arch/arm64/sve.rst` and `sme.rst`, on ptrace and core dumps, and `uapi/asm/ptrace.h`.
 

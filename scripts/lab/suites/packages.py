@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from command import BUILD, SCRIPTS, TOP, log, run
 from ktap import libtest, verdict
@@ -33,10 +34,33 @@ def crates(features):
 def features_alone():
     """What a VMM or a debugger takes brings in no other crate than libc, and nothing brings in many."""
     found = {features: crates(features) for features in ("kvm", "ptrace", "json", "capi", "command")}
-    return [*(verdict(f"{features} alone needs libc alone", found[features] == {"libc"}, found[features])
+    return [verdict("note alone needs no crate", not crates("note"), crates("note")),
+            *(verdict(f"{features} alone needs libc alone", found[features] == {"libc"}, found[features])
               for features in ("kvm", "ptrace")),
             *(verdict(f"{features} needs less than 22 crates", 0 < len(names) < 22, names)
               for features, names in found.items())]
+
+
+def without_std():
+    """The feature "note" builds where there is core and alloc alone, as on a machine without an operating system."""
+    sysroot = Path(run(["rustc", "--print", "sysroot"])[1].strip())
+    machine = re.search(r"^host: (.*)$", run(["rustc", "-vV"])[1], re.M)[1]
+    libraries = Path("lib/rustlib") / machine / "lib"
+    bare = TARGET / "without-std"
+    shutil.rmtree(bare, ignore_errors=True)
+    (bare / libraries).mkdir(parents=True)
+    for name in ("core", "alloc", "compiler_builtins"):
+        for path in (sysroot / libraries).glob(f"lib{name}-*.r*"):
+            (bare / libraries / path.name).symlink_to(path)
+
+    def build(*features):
+        return logged("without-std", [
+            "rustc", "--edition=2021", "--crate-type=lib", "--emit=metadata", "--sysroot", bare, "--out-dir", bare,
+            *(f"--cfg=feature=\"{name}\"" for name in features), "src/lib.rs"])
+
+    good, out = build("note")
+    return [verdict("note builds with core and alloc alone", good, out),
+            verdict("and std does not", not build("std")[0], "")]
 
 
 def two_versions():
@@ -68,7 +92,7 @@ def host():
     """On this machine: every test, the documentation, the package, and the C library as it is installed."""
     cargo = ["--offline"]
     logged("fetch", ["cargo", "fetch"])
-    good, out = logged("tests", ["cargo", "test", "--no-fail-fast", *cargo])
+    good, out = logged("tests", ["cargo", "test", "--no-fail-fast", *cargo, "--", "--show-output"])
     rows = libtest(out) + [verdict("cargo test succeeds", good, out[-2000:])]
     for name, args, env in (
             ("cargo doc has no warning", ["cargo", "doc", "--no-deps", "--document-private-items", *cargo],
@@ -77,11 +101,11 @@ def host():
             *((f"with {features or 'no feature'} it builds",
                ["cargo", "check", "--lib", "--no-default-features", f"--features={features}", *cargo],
                {"RUSTFLAGS": "-D warnings"})
-              for features in ("", "kvm", "ptrace", "json", "capi")),
+              for features in ("", "std", "note", "kvm", "ptrace", "json", "capi")),
             ("make install", ["make", "install", f"prefix={TARGET}/installed"], {})):
         good, out = logged(name.replace(" ", "-"), args, **env)
         rows.append(verdict(name, good, out[-2000:]))
-    rows += features_alone() + two_versions()
+    rows += features_alone() + without_std() + two_versions()
     installed = TARGET / "installed"
     share = [path.name for path in (installed / "share").rglob("*")] if (installed / "share").exists() else []
     pages = {"vlmatrix.1", "vlmatrix-pool.1", "vlmatrix-diff.1", "vlmatrix.fish", "_vlmatrix"}
