@@ -331,6 +331,7 @@ pub fn prepare_vcpu(vcpu: &(impl RegisterAccess + AsRawFd), saved: &SavedVcpu) -
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
 #[non_exhaustive]
 pub struct Rest {
     /// `KVM_MP_STATE_RUNNABLE` (0), `_STOPPED` (5) or `_SUSPENDED` (10).

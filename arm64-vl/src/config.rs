@@ -28,7 +28,7 @@ use std::ops::Add;
 /// };
 /// let vectors = |svcr| config.registers(svcr).filter(|r| !r.is_vls()).count();
 /// assert_eq!(vectors(Svcr::default()), 49);
-/// assert_eq!(vectors(Svcr { sm: true, za: true }), 49 + 64 + 1);
+/// assert_eq!(vectors(Svcr::from_bits(3)), 49 + 64 + 1);
 /// # Ok::<(), arm64_vl::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,11 +48,12 @@ pub struct Config {
 /// The mode of a vCPU: the bits of SVCR.
 ///
 /// ```
-/// let streaming = arm64_vl::Svcr { sm: true, za: false };
+/// let streaming = arm64_vl::Svcr::from_bits(1);
 /// assert_eq!(streaming.bits(), 1);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[non_exhaustive]
 pub struct Svcr {
     /// Bit 0: streaming mode.
     pub sm: bool,
@@ -173,11 +174,13 @@ impl Register {
 /// ```
 /// use arm64_vl::Size;
 ///
-/// let one = Size { registers: 1, bytes: 8, significant: 8 };
+/// let mut one = Size::default();
+/// one.bytes = 8;
 /// assert_eq!((one + one).bytes, 16);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[non_exhaustive]
 pub struct Size {
     /// The number of registers.
     pub registers: usize,

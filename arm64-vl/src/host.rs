@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[non_exhaustive]
 pub struct Vectors {
     /// The lengths, [`Lengths::NONE`] where there is no such feature.
     pub lengths: Lengths,
@@ -36,6 +37,7 @@ pub struct Vectors {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "json", serde(default))]
 #[non_exhaustive]
 pub struct Host {
     /// SVE.

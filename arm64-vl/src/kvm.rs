@@ -19,12 +19,13 @@ use std::os::fd::AsRawFd;
 /// ```
 /// use arm64_vl::{Others, Size};
 ///
-/// let plain = Size { registers: 230, bytes: 1776, significant: 1776 };
-/// let others = Others { plain, ..Others::default() };
+/// let mut others = Others::default();
+/// others.plain.registers = 230;
 /// assert_eq!(others.sve, Size::default());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(Serialize, Deserialize))]
+#[non_exhaustive]
 pub struct Others {
     /// Without SVE and SME.
     pub plain: Size,
@@ -203,11 +204,10 @@ impl Offer {
     /// in any mode: the number, and an id each. `None` where the host has no such vCPU. A PMU or EL2 adds to it.
     ///
     /// ```
-    /// use arm64_vl::{Config, Offer, Size};
+    /// use arm64_vl::{Config, Offer};
     ///
-    /// let plain = Size { registers: 230, bytes: 1776, significant: 1776 };
     /// let mut offer = Offer::default();
-    /// offer.others.plain = plain;
+    /// offer.others.plain.registers = 230;
     /// // V0 to V31 are there as well.
     /// assert_eq!(offer.list_bytes(&Config::default()), Some(8 + (230 + 32) * 8));
     /// ```

@@ -128,6 +128,7 @@ pub fn write_order<B: AsRef<[u8]>>(notes: &[(Note, B)]) -> Vec<(Note, &[u8])> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "json", derive(serde::Serialize))]
 #[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Presence {
     /// Nothing: the mode is another one, or ZA is off.
     Off,

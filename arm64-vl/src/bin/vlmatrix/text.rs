@@ -4,8 +4,8 @@
 
 use crate::answers::{FitAnswer, PoolAnswer, StateAnswer};
 use arm64_vl::{
-    printable, register_name, CommonVcpu, Config, Error, Lengths, Machine, Matrix, Pair, Presence, Section,
-    Size, ThreadView, VectorView, Vectors,
+    printable, register_name, CommonVcpu, Config, Error, Lengths, Machine, Matrix, Pair, Presence,
+    Section, Size, ThreadView, VectorView, Vectors,
 };
 
 fn yes_no(yes: bool) -> &'static str {
@@ -23,7 +23,9 @@ fn or_none(length: Option<u32>) -> String {
 /// The lengths of processes and vCPUs, and the pairs.
 pub fn machine(machine: &Machine) -> String {
     let mut lines = vec![printable(&machine.name), String::new()];
-    let process = |Vectors { lengths, default }: Vectors| match default {
+    let process = |Vectors {
+                       lengths, default, ..
+                   }: Vectors| match default {
         Some(default) => format!("{lengths}, {default} to begin with"),
         None => lengths.to_string(),
     };
@@ -175,6 +177,7 @@ pub fn state(answer: &StateAnswer) -> String {
              registers,
              bytes,
              significant,
+             ..
          }: &Size| { format!("{name:<18}{registers:>10}{bytes:>10}{significant:>13}") };
     let mut lines = vec![
         config(&answer.config),
@@ -234,7 +237,7 @@ pub fn threads(threads: &[ThreadView]) -> String {
         let presence = match view.presence {
             Presence::Off => "off",
             Presence::Fpsimd => "V alone",
-            Presence::Full => "there",
+            _ => "there",
         };
         format!(
             "    {name:5}{:>4} of {:>3} bytes, {presence}, {} of {} bytes of state{}\n",
