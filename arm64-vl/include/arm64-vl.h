@@ -141,6 +141,8 @@ struct arm64_vl_thread {
         bool has_tagged_addr_ctrl;
         // The tagged address control.
         uint64_t tagged_addr_ctrl;
+        // The id of the thread.
+        int tid;
 };
 
 #ifdef __cplusplus
@@ -186,6 +188,15 @@ int arm64_vl_machine_read(struct arm64_vl_machine **machine);
 // `machine` is NULL or valid for a write.
 int arm64_vl_machine_of_kvm(int kvm,
                             struct arm64_vl_machine **machine);
+
+// The description as vlmatrix --json prints it, for the functions that take that of this machine or another one. The
+// caller frees *json by arm64_vl_free().
+//
+// # Safety
+//
+// `machine` is NULL or valid, `json` is NULL or valid for a write.
+int arm64_vl_machine_json(const struct arm64_vl_machine *machine,
+                          char **json);
 
 // # Safety
 //
@@ -390,6 +401,14 @@ int arm64_vl_qemu_cpu(const struct arm64_vl_config *config,
                       const char *model,
                       char **text);
 
+// The element "cpu" of a libvirt domain, with the CPU of the host. The caller frees *text by arm64_vl_free().
+//
+// # Safety
+//
+// `config` is NULL or valid, `text` is NULL or valid for a write.
+int arm64_vl_libvirt_cpu(const struct arm64_vl_config *config,
+                         char **text);
+
 // How a saved vCPU fits a machine, before one is made there: a line for each register or field that is missing,
 // extra, refused, lowered or harmless. *whole says whether arm64_vl_restore() will be ARM64_VL_OK, and can be NULL.
 // The caller frees *text by arm64_vl_free().
@@ -411,6 +430,17 @@ int arm64_vl_saved_why_not(const char *json,
 // `first` and `second` are NULL or C strings, `text` is NULL or valid for a write.
 int arm64_vl_saved_diff(const char *first,
                         const char *second,
+                        char **text);
+
+// The same of two lists of ids, as KVM_GET_REG_LIST has them.
+//
+// # Safety
+//
+// `first` and `second` are NULL or valid for as many numbers, `text` is NULL or valid for a write.
+int arm64_vl_lists_diff(const uint64_t *first,
+                        size_t first_count,
+                        const uint64_t *second,
+                        size_t second_count,
                         char **text);
 
 // arm64_vl_restore() that tolerates that the vCPU does not take some registers, or has them and was not given them:
@@ -446,6 +476,23 @@ int arm64_vl_saved_new(const uint32_t (*features)[7],
 // Finishes what a vCPU has left KVM_RUN for: in the thread of the vCPU, before arm64_vl_save().
 int arm64_vl_finish_exit(int vcpu);
 
+// What a VMM does besides a restore, in this order: a line each. The caller frees *text by arm64_vl_free().
+//
+// # Safety
+//
+// `text` is NULL or valid for a write.
+int arm64_vl_around_restore(char **text);
+
+// Lets the vCPUs of a VM that has none yet have the MIDR_EL1, REVIDR_EL1 and AIDR_EL1 of the saved one, if they are
+// not those of the machine, which is this one as arm64_vl_machine_json() has it.
+//
+// # Safety
+//
+// `json` and `machine` are NULL or C strings.
+int arm64_vl_prepare_vm(int vm,
+                        const char *json,
+                        const char *machine);
+
 // Gives a vCPU as many PMU counters as the saved one, if it has another number: it is initialized, and has no
 // register written.
 //
@@ -480,6 +527,26 @@ int arm64_vl_view_from_note(uint32_t number,
 //
 // `text` is NULL or is a text that a function of this library has stored.
 void arm64_vl_free(char *text);
+
+// The vector state of all threads of a process: as many as there is room for, one behind the other as the struct_size
+// of the first one says, and how many there are.
+//
+// # Safety
+//
+// `threads` is NULL or valid for `room` structs of the struct_size of the first, `count` is NULL or valid for a write.
+int arm64_vl_process_read(int pid,
+                          struct arm64_vl_thread *threads,
+                          size_t room,
+                          size_t *count);
+
+// What a checkpoint of a thread loses that knows NT_PRFPREG alone: a line each, none where it loses nothing. The
+// caller frees *text by arm64_vl_free().
+//
+// # Safety
+//
+// `text` is NULL or valid for a write.
+int arm64_vl_thread_lost(int tid,
+                         char **text);
 
 // The vector state of a thread, which is stopped for a moment.
 //

@@ -8,9 +8,10 @@
 #![allow(non_camel_case_types)]
 
 use crate::{
-    blame, common_vcpu, diff_vcpus, differences, finish_exit, partition, pool, prepare_vcpu,
-    printable, register_name, restore, restore_clock, save, Clock, Config, Error, Lengths, Machine, Matrix,
-    Note, Offer, Presence, Restore, SavedVcpu, Size, ThreadView, VcpuRef, VectorView,
+    around_restore, blame, common_vcpu, diff_lists, diff_vcpus, differences, finish_exit,
+    partition, pool, prepare_vcpu, prepare_vm, printable, register_name, restore, restore_clock,
+    save, Clock, Config, Error, Lengths, Machine, Matrix, Note, Offer, Presence, Restore,
+    SavedVcpu, Size, ThreadView, VcpuRef, VectorView,
 };
 use std::{
     cell::RefCell,
@@ -155,6 +156,8 @@ pub struct arm64_vl_thread {
     pub has_tagged_addr_ctrl: bool,
     /// The tagged address control.
     pub tagged_addr_ctrl: u64,
+    /// The id of the thread.
+    pub tid: c_int,
 }
 
 /// A register that was not restored.
@@ -564,6 +567,21 @@ pub unsafe extern "C" fn arm64_vl_machine_of_kvm(
             Ok(boxed(Machine::with_offer("", Offer::of(&Fd(kvm))?)))
         })
     }
+}
+
+/// The description as vlmatrix --json prints it, for the functions that take that of this machine or another one. The
+/// caller frees *json by arm64_vl_free().
+///
+/// # Safety
+///
+/// `machine` is NULL or valid, `json` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_machine_json(
+    machine: *const arm64_vl_machine,
+    json: *mut *mut c_char,
+) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe { answer_text(json, || Ok(given(machine)?.machine.to_json()?)) }
 }
 
 /// # Safety
@@ -1025,6 +1043,20 @@ pub unsafe extern "C" fn arm64_vl_qemu_cpu(
     unsafe { answer_text(text, || Ok(config_of(config)?.qemu_cpu(str_of(model)?)?)) }
 }
 
+/// The element "cpu" of a libvirt domain, with the CPU of the host. The caller frees *text by arm64_vl_free().
+///
+/// # Safety
+///
+/// `config` is NULL or valid, `text` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_libvirt_cpu(
+    config: *const arm64_vl_config,
+    text: *mut *mut c_char,
+) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe { answer_text(text, || Ok(config_of(config)?.libvirt_cpu()?)) }
+}
+
 /// How a saved vCPU fits a machine, before one is made there: a line for each register or field that is missing,
 /// extra, refused, lowered or harmless. *whole says whether arm64_vl_restore() will be ARM64_VL_OK, and can be NULL.
 /// The caller frees *text by arm64_vl_free().
@@ -1068,6 +1100,29 @@ pub unsafe extern "C" fn arm64_vl_saved_diff(
     unsafe {
         answer_text(text, || {
             let sections = diff_vcpus(&saved_of(first)?, &saved_of(second)?);
+            Ok(sections.iter().map(ToString::to_string).collect())
+        })
+    }
+}
+
+/// The same of two lists of ids, as KVM_GET_REG_LIST has them.
+///
+/// # Safety
+///
+/// `first` and `second` are NULL or valid for as many numbers, `text` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_lists_diff(
+    first: *const u64,
+    first_count: usize,
+    second: *const u64,
+    second_count: usize,
+    text: *mut *mut c_char,
+) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe {
+        answer_text(text, || {
+            let (first, second) = (all_of(first, first_count)?, all_of(second, second_count)?);
+            let sections = diff_lists(first, second);
             Ok(sections.iter().map(ToString::to_string).collect())
         })
     }
@@ -1151,6 +1206,37 @@ unsafe fn all_of<'a, T>(all: *const T, count: usize) -> Done<&'a [T]> {
 #[no_mangle]
 pub extern "C" fn arm64_vl_finish_exit(vcpu: c_int) -> c_int {
     guard(|| Ok(finish_exit(&Fd(vcpu))?))
+}
+
+/// What a VMM does besides a restore, in this order: a line each. The caller frees *text by arm64_vl_free().
+///
+/// # Safety
+///
+/// `text` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_around_restore(text: *mut *mut c_char) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe { answer_text(text, || Ok(lines(around_restore()))) }
+}
+
+/// Lets the vCPUs of a VM that has none yet have the MIDR_EL1, REVIDR_EL1 and AIDR_EL1 of the saved one, if they are
+/// not those of the machine, which is this one as arm64_vl_machine_json() has it.
+///
+/// # Safety
+///
+/// `json` and `machine` are NULL or C strings.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_prepare_vm(
+    vm: c_int,
+    json: *const c_char,
+    machine: *const c_char,
+) -> c_int {
+    guard(|| {
+        // SAFETY: The caller vouches for it.
+        let (saved, machine) = unsafe { (saved_of(json)?, machine_of(machine)?) };
+        prepare_vm(&Fd(vm), &saved, &machine.kvm.unwrap_or_default())?;
+        Ok(())
+    })
 }
 
 /// Gives a vCPU as many PMU counters as the saved one, if it has another number: it is initialized, and has no
@@ -1248,7 +1334,54 @@ fn thread_of(view: ThreadView) -> arm64_vl_thread {
         tpidr2: view.tpidr2.unwrap_or(0),
         has_tagged_addr_ctrl: view.tagged_addr_ctrl.is_some(),
         tagged_addr_ctrl: view.tagged_addr_ctrl.unwrap_or(0),
+        tid: view.tid,
     }
+}
+
+/// The vector state of all threads of a process: as many as there is room for, one behind the other as the struct_size
+/// of the first one says, and how many there are.
+///
+/// # Safety
+///
+/// `threads` is NULL or valid for `room` structs of the struct_size of the first, `count` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_process_read(
+    pid: c_int,
+    threads: *mut arm64_vl_thread,
+    room: usize,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe {
+        answer(count, || {
+            let views = ThreadView::of_process(pid)?;
+            let all = views.len();
+            if let (Some(first), true) = (NonNull::new(threads), room > 0) {
+                let size = first.cast::<usize>().read();
+                if size % align_of::<arm64_vl_thread>() != 0 {
+                    return Err(Failure::Null("the member struct_size is not set"));
+                }
+                for (n, view) in views.into_iter().take(room).enumerate() {
+                    let at = first.byte_add(n * size);
+                    at.cast::<usize>().write(size);
+                    store_sized(at, thread_of(view))?;
+                }
+            }
+            Ok(all)
+        })
+    }
+}
+
+/// What a checkpoint of a thread loses that knows NT_PRFPREG alone: a line each, none where it loses nothing. The
+/// caller frees *text by arm64_vl_free().
+///
+/// # Safety
+///
+/// `text` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_thread_lost(tid: c_int, text: *mut *mut c_char) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe { answer_text(text, || Ok(lines(ThreadView::of(tid)?.lost_with_fpsimd()))) }
 }
 
 /// The vector state of a thread, which is stopped for a moment.

@@ -130,11 +130,11 @@ pub use config::{Config, Register, Size, Svcr};
 pub use diff::{diff_lists, diff_offers, diff_vcpus, Difference, How, Section};
 #[cfg(feature = "std")]
 pub use error::{Error, FailedWrite, Result};
-#[cfg(feature = "kvm")]
-pub use fit::{common_vcpu, CommonVcpu, Fit, Harmless};
 #[cfg(feature = "json")]
 #[doc(hidden)]
 pub use file::ascii_json;
+#[cfg(feature = "kvm")]
+pub use fit::{common_vcpu, CommonVcpu, Fit, Harmless};
 #[cfg(feature = "std")]
 pub use fleet::{blame, partition, Blame, Group};
 #[cfg(feature = "std")]

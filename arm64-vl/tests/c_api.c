@@ -3,10 +3,12 @@
 #include <arm64-vl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <linux/kvm.h>
 
@@ -174,6 +176,13 @@ static void test_null(void)
 	EXPECT(arm64_vl_qemu_cpu(&config, NULL, &text) == ARM64_VL_NULL);
 	EXPECT(arm64_vl_view_from_note(0x405, NULL, 16, NULL) == ARM64_VL_NULL);
 	EXPECT(arm64_vl_finish_exit(-1) == ARM64_VL_KERNEL && arm64_vl_errno() == EBADF);
+	EXPECT(arm64_vl_machine_json(NULL, &text) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_libvirt_cpu(NULL, &text) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_lists_diff(NULL, 1, NULL, 0, &text) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_around_restore(NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_prepare_vm(-1, NULL, "{}") == ARM64_VL_NULL);
+	EXPECT(arm64_vl_process_read(0, NULL, 0, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_thread_lost(0, NULL) == ARM64_VL_NULL);
 	EXPECT(arm64_vl_thread_read(0, NULL) == ARM64_VL_NULL);
 	EXPECT(arm64_vl_thread_read_stopped(0, NULL) == ARM64_VL_NULL);
 	EXPECT(arm64_vl_thread_read(0, &thread) != ARM64_VL_OK);
@@ -239,6 +248,67 @@ static void test_saved(void)
 	// A vCPU without a clock.
 	other = (char *)json;
 	EXPECT(arm64_vl_restore_clock(-1, (const char *const *)&other, 1, 0) == ARM64_VL_MISSING);
+}
+
+static void test_words(void)
+{
+	static const char midr[] = "{\"format\":\"arm64-vl vcpu\",\"version\":1,\"registers\":"
+				   "[{\"id\":\"0x603000000013c000\",\"value\":\"0000000000000000\"}]}";
+	const uint64_t ids[] = { 0x6030000000100000, 0x6030000000100002 };
+	struct arm64_vl_config config = { 0 };
+	char host[1024], *text = NULL;
+
+	EXPECT(arm64_vl_libvirt_cpu(&config, &text) == ARM64_VL_OK && strstr(text, "policy='disable' name='sve'"));
+	arm64_vl_free(text);
+	config.sme.words[0] = 1;
+	EXPECT(arm64_vl_libvirt_cpu(&config, &text) == ARM64_VL_MISSING);
+	EXPECT(arm64_vl_qemu_cpu(&config, "host", &text) == ARM64_VL_MISSING);
+	EXPECT(arm64_vl_lists_diff(ids, 2, ids, 1, &text) == ARM64_VL_OK);
+	EXPECT(!strcmp(text, "registers:\n    - X1 (0x6030000000100002)\n"));
+	arm64_vl_free(text);
+	EXPECT(arm64_vl_around_restore(&text) == ARM64_VL_OK && strstr(text, "KVM_GET_MP_STATE"));
+	arm64_vl_free(text);
+	// Nothing is known of the host.
+	snprintf(host, sizeof(host), HOST, "16");
+	EXPECT(arm64_vl_prepare_vm(-1, midr, host) == ARM64_VL_MISSING);
+}
+
+// A description of this machine is what the other functions take.
+static void test_json(const struct arm64_vl_machine *machine, const struct arm64_vl_info *info)
+{
+	struct arm64_vl_config config;
+	char *json = NULL;
+
+	EXPECT(arm64_vl_machine_json(machine, &json) == ARM64_VL_OK);
+	EXPECT(arm64_vl_pool((const char *const *)&json, 1, &config) == (info->has_kvm ? ARM64_VL_OK : ARM64_VL_MISSING));
+	EXPECT(!info->has_kvm || !memcmp(&config.sve, &info->vcpu.sve, sizeof(config.sve)));
+	arm64_vl_free(json);
+}
+
+static void test_process(void)
+{
+	struct arm64_vl_thread threads[2] = { { .struct_size = sizeof(threads[0]) } };
+	int child = fork();
+	char *lost = NULL;
+	size_t count = 9;
+
+	if (!child)
+		for (;;)
+			pause();
+#ifdef __aarch64__
+	EXPECT(arm64_vl_process_read(child, threads, 2, &count) == ARM64_VL_OK && count == 1);
+	EXPECT(threads[0].tid == child && !threads[0].streaming && !threads[1].tid);
+	EXPECT(arm64_vl_process_read(child, NULL, 0, &count) == ARM64_VL_OK && count == 1);
+	threads[0].struct_size = 12;
+	EXPECT(arm64_vl_process_read(child, threads, 1, &count) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_thread_lost(child, &lost) == ARM64_VL_OK && !strstr(lost, "ZA"));
+#else
+	EXPECT(arm64_vl_process_read(child, threads, 2, &count) == ARM64_VL_MISSING && count == 9);
+	EXPECT(arm64_vl_thread_lost(child, &lost) == ARM64_VL_MISSING);
+#endif
+	arm64_vl_free(lost);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
 }
 
 // A program that was built with a later library: what this one does not know stays as it is. And an earlier one.
@@ -347,9 +417,12 @@ int main(void)
 	test_null();
 	test_no_vcpu();
 	test_saved();
+	test_words();
+	test_process();
 	EXPECT(arm64_vl_machine_read(&machine) == ARM64_VL_OK);
 	EXPECT(arm64_vl_machine_info(machine, &info) == ARM64_VL_OK);
 	test_struct_size(machine);
+	test_json(machine, &info);
 	EXPECT(arm64_vl_machine_common(machine, 0, 0, &common) == ARM64_VL_OK && !common.words[0]);
 	EXPECT(info.has_kvm || arm64_vl_machine_missing(machine, 0));
 	EXPECT(!arm64_vl_machine_missing(machine, 1000));
