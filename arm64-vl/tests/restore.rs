@@ -11,7 +11,7 @@ use arm64_vl::{
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    io,
+    io, slice,
 };
 
 const SVE_VLS: u64 = 0x6060_0000_0015_ffff;
@@ -599,7 +599,7 @@ fn descriptor_of_something_else_is_named_and_left_alone() {
         ("differences", differences(&vcpu, &saved).map(drop)),
         (
             "restore_clock",
-            restore_clock(&vcpu, &[saved.clone()], Clock::Frozen),
+            restore_clock(&vcpu, slice::from_ref(&saved), Clock::Frozen),
         ),
         ("save", save(&vcpu).map(drop)),
     ] {

@@ -211,7 +211,7 @@ SUITES = (
     Suite("debug kernel, guests", partial(debug_kernel, ("sme_guest -n 100",)), ("guest", "patched", "selftests"),
           long=True),
     Suite("debug kernel, protected and nested",
-          partial(debug_kernel, ("sme_regs", "reg_list_el2"), ("protected", "nested")),
+          partial(debug_kernel, ("reg_list_el2",), ("protected", "nested")),
           ("guest", "patched", "selftests"), long=True),
     Suite("configuration without CONFIG_ARM64_SME", partial(variant, "no-ARM64_SME", False, "CONFIG_ARM64_SME=n"),
           ("guest", "patched", "selftests"), long=True),

@@ -36,7 +36,7 @@ class Choice(unittest.TestCase):
         self.assertEqual([suite.name for suite in choose(more, "vhe default")], ["vhe, default"])
         self.assertEqual([suite.name for suite in choose(more, "Vhe, default | pool")],
                          ["vhe, default", "library, pool"])
-        self.assertEqual(len(choose(more, "vhe defaul")), 2)
+        self.assertEqual(len(choose(more, "vhe def")), 2)
 
     def test_long_suites_only_when_asked(self):
         self.assertNotIn("debug kernel, guests", self.names())
