@@ -127,7 +127,7 @@ const fn sys(op0: u16, op1: u16, crn: u16, crm: u16, op2: u16) -> u16 {
 }
 
 /// All that KVM lists, but for those of which there are many.
-const SYSTEM: [(u16, &str); 173] = [
+const SYSTEM: [(u16, &str); 177] = [
     (sys(2, 0, 0, 2, 0), "MDCCINT_EL1"),
     (sys(2, 0, 0, 2, 2), "MDSCR_EL1"),
     (sys(2, 0, 1, 1, 4), "OSLSR_EL1"),
@@ -181,6 +181,8 @@ const SYSTEM: [(u16, &str); 173] = [
     (sys(3, 0, 1, 0, 1), "ACTLR_EL1"),
     (sys(3, 0, 1, 0, 2), "CPACR_EL1"),
     (sys(3, 0, 1, 0, 3), "SCTLR2_EL1"),
+    (sys(3, 0, 1, 0, 5), "RGSR_EL1"),
+    (sys(3, 0, 1, 0, 6), "GCR_EL1"),
     (sys(3, 0, 1, 2, 0), "ZCR_EL1"),
     (sys(3, 0, 1, 2, 4), "SMPRI_EL1"),
     (sys(3, 0, 1, 2, 6), "SMCR_EL1"),
@@ -201,6 +203,8 @@ const SYSTEM: [(u16, &str); 173] = [
     (sys(3, 0, 5, 1, 0), "AFSR0_EL1"),
     (sys(3, 0, 5, 1, 1), "AFSR1_EL1"),
     (sys(3, 0, 5, 2, 0), "ESR_EL1"),
+    (sys(3, 0, 5, 6, 0), "TFSR_EL1"),
+    (sys(3, 0, 5, 6, 1), "TFSRE0_EL1"),
     (sys(3, 0, 6, 0, 0), "FAR_EL1"),
     (sys(3, 0, 7, 4, 0), "PAR_EL1"),
     (sys(3, 0, 9, 14, 1), "PMINTENSET_EL1"),
