@@ -212,7 +212,7 @@ done"""
 
 # Pointer authentication in one of the modes: the other one of them has it where more is saved.
 PAUTH = {"vhe": "", "nvhe": "--pauth true", "nested": "--pauth true", "protected": ""}
-SHORT = f"sleep 5\n{FP_STRESS.format(turns=200)}"
+SHORT = f"sleep 5\n{FP_STRESS.format(turns=100)}"
 LONG = FP_STRESS.format(turns=1000)
 
 SUITES = (
