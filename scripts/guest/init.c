@@ -131,7 +131,9 @@ static void print_warnings(void)
 		if (end)
 			*end = '\0';
 
-		if (!left && (!strncmp(text, "WARNING: ", 9) || !strncmp(text, "BUG: ", 5)))
+		/* The last is lockdep's, of a wrong context. */
+		if (!left && (!strncmp(text, "WARNING: ", 9) || !strncmp(text, "BUG: ", 5) ||
+			      !strncmp(text, "[ BUG: ", 7)))
 			left = WARNING_LINES;
 		if (left && left--)
 			printf("kernel: %s\n", text);
