@@ -26,7 +26,7 @@ check:
 check-all:
 	@$(check) --all
 
-# Our selftests on a kernel with KASAN, lockdep, UBSAN and kmemleak: half an hour
+# Our selftests on a kernel with KASAN, lockdep, UBSAN and kmemleak: half an hour and more
 check-debug:
 	@$(lab) scripts/lab/check.py --only "debug kernel"
 

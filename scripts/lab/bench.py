@@ -7,7 +7,7 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
-from command import RESULTS, die, save, say
+from command import RESULTS, die, end_by_signals, save, say
 from products import WITHOUT_KUNIT, Broken, groups_kernel, image, kernel, product
 from reglist import KINDS, exits, listing, measure, moves, orderings, text_size
 
@@ -36,6 +36,7 @@ def worst(now, was):
                for vcpu in was for call in ("hypercall", "kvm_run"))
 
 
+end_by_signals()
 try:
     unpatched = Path(product("unpatched"))
     without_kunit = kernel("out-CONFIG_KUNIT-n", "CONFIG_KUNIT-n", *WITHOUT_KUNIT, targets=("arch/arm64/kvm/",))

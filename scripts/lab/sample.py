@@ -16,8 +16,8 @@ SHARED = ("sme_guest", *RUST)
 FEATURES = 4
 # In every cell: what takes no time where it does not belong.
 ALWAYS = ("reg_list_order", "reg_list_el2", "sve_write_fault")
-# Where each VM with EL2 or of protected mode takes KVM a second to unmap, for the size of its address space: what is
-# tested in these modes alone has nothing to do with that, and takes ten minutes.
+# Where VMs with EL2 and those of protected mode are slow to come and go: what is tested in these modes alone has
+# nothing to do with the size of an address space, and took ten and four minutes.
 SLOW = "lpa2"
 # Into how many parts, on all machines but the default. All kinds are there in the first three modes, which have all
 # parts between them; the other two differ by mode and not by machine.
