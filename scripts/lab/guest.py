@@ -35,10 +35,10 @@ class Vmm:
         self.failed, self.differ = (sum(int(row[at]) for row in found) for at in (1, 2))
 
 
-def run(name, guests, kvm, beside="", programs=None, **env):
+def run(name, guests, kvm, beside="", programs=None, image=IMAGE, **env):
     """Boots a machine and in it guests, {name: (what it runs, its programs, options of the VMM to start it, options to
-    resume it as well)}, side by side with a part of a script and its programs. {name: Job} of the guests, and with ""
-    for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is."""
+    resume it as well)} of one kernel, side by side with a part of a script and its programs. {name: Job} of the guests,
+    and with "" for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is."""
     # A VMM that crashes leaves its registers in the kernel's log.
     body = """
 echo 1 > /proc/sys/debug/exception-trace
@@ -58,7 +58,7 @@ guest() {
 named() { awk '{ print "'$1': " $0; fflush() }'; }
 """
     with tempfile.TemporaryDirectory(dir=BUILD) as tmp:
-        files = {"linux-vmm": VMM, "Image": IMAGE, **(programs or {})}
+        files = {"linux-vmm": VMM, "Image": image, **(programs or {})}
         for guest, (script, its_programs, options, both) in guests.items():
             files[guest] = boot.initramfs(Path(tmp) / guest, script, its_programs)
             body += f"guest {guest} '{both}' {options} | named {guest} &\n"

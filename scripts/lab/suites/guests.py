@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Linux as a guest: the VMM in arm64-vl/linux-vmm boots Debian's kernel, with selftests of the kernel in it."""
+"""Linux as a guest: the VMM in arm64-vl/linux-vmm boots Debian's kernel or the lab's, with selftests in it."""
 
 import re
 import tempfile
@@ -20,6 +20,8 @@ ALL_MODES = (*MODES, "nested", "protected")
 ARM64 = BUILD / "selftests-arm64"
 SUM = BUILD / "guest/za-sum"
 NEEDS = ("guest", "patched", "FP selftests", "library")
+# The kernel of the machine, as that of a guest.
+OWN = TREE / "out/arch/arm64/boot/Image"
 
 # What a guest runs: two sums in ZA, so that it is in streaming mode whenever it is stopped, until something is done.
 STRESS = """
@@ -61,12 +63,13 @@ def sums(job):
     return len(re.findall(r"^[1-9]\d* sums are right$", said, re.M)) == 2, said
 
 
-def saved(kvm, until, least, options=""):
+def saved(kvm, until, least, options="", image=IMAGE):
     """A guest is stopped, saved, and goes on in a fresh VM or in a new process, all the time while it computes in Z, ZA
     and ZT0; nothing is lost, no call fails. The VMM writes registers in the order of the kernel's list."""
     guest = (STRESS.format(until=until), STRESS_PROGRAMS, f"{STRESS_OPTIONS} {options}",
              "--every 200 --order listed --file /tmp/linux --times 30")
-    jobs, where = run(f"saved {kvm} {least}", {"linux": guest}, kvm, TIMEOUT="1500")
+    name = f"saved {kvm} {least}{' own' if image == OWN else ''}"
+    jobs, where = run(name, {"linux": guest}, kvm, image=image, TIMEOUT="1500")
     vmm, job, (right, said) = Vmm(jobs[""].step("linux")), jobs["linux"], sums(jobs["linux"])
     step = job.step("fp-stress")
     rows = [row._replace(test=f"fp-stress: {row.test}") for row in ktap(step.output)]
@@ -220,6 +223,8 @@ SUITES = (
             long=kvm not in MODES) for kvm in ALL_MODES),
     *(Suite(f"guests with and without SME, {kvm}", partial(without, kvm), NEEDS, long=kvm != "vhe")
       for kvm in ALL_MODES),
+    *(Suite(f"guests of the machine's own kernel, {kvm}", partial(saved, kvm, SHORT, 10, image=OWN), NEEDS, long=True)
+      for kvm in MODES),
     Suite("guests with SVCR last", partial(goes_wrong, "vhe"), NEEDS),
     *(Suite(f"guests saved and restored 200 times, {kvm}", partial(saved, kvm, LONG, 200, PAUTH[other]), NEEDS,
             long=True) for kvm, other in zip(MODES, reversed(MODES))),
