@@ -46,6 +46,9 @@ enum arm64_vl_status {
 // The description of a machine.
 struct arm64_vl_machine;
 
+// The vector state of a stopped thread with all registers.
+struct arm64_vl_notes;
+
 // A register that was not restored.
 struct arm64_vl_failed {
         // Its id.
@@ -561,6 +564,39 @@ int arm64_vl_thread_read(int tid, struct arm64_vl_thread *thread);
 //
 // `thread` is NULL or valid for what its struct_size says.
 int arm64_vl_thread_read_stopped(int tid, struct arm64_vl_thread *thread);
+
+// Reads the vector state with all registers of a thread that the caller traces and has stopped. The caller frees
+// *notes by arm64_vl_notes_free().
+//
+// # Safety
+//
+// `notes` is NULL or valid for a write.
+int arm64_vl_notes_read_stopped(int tid,
+                                struct arm64_vl_notes **notes);
+
+// The bytes of one of them by its number, such as NT_ARM_ZA, and how many these are: valid as long as the notes are.
+// NULL, and no bytes, for what the thread did not have.
+//
+// # Safety
+//
+// `notes` is NULL or comes from arm64_vl_notes_read_stopped(), `bytes` is NULL or valid for a write.
+const uint8_t *arm64_vl_notes_get(const struct arm64_vl_notes *notes,
+                                  uint32_t number,
+                                  size_t *bytes);
+
+// Writes all of them to a thread that the caller traces and has stopped, in the one order that restores them. After
+// an error the thread is between two states.
+//
+// # Safety
+//
+// `notes` is NULL or comes from arm64_vl_notes_read_stopped().
+int arm64_vl_notes_restore(const struct arm64_vl_notes *notes,
+                           int tid);
+
+// # Safety
+//
+// `notes` is NULL or comes from arm64_vl_notes_read_stopped().
+void arm64_vl_notes_free(struct arm64_vl_notes *notes);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -11,7 +11,7 @@ use crate::{
     around_restore, blame, common_vcpu, diff_lists, diff_vcpus, differences, finish_exit,
     partition, pool, prepare_vcpu, prepare_vm, printable, register_name, restore, restore_clock,
     save, Clock, Config, Error, Lengths, Machine, Matrix, Note, Offer, Presence, Restore,
-    SavedVcpu, Size, ThreadView, VcpuRef, VectorView,
+    SavedVcpu, Size, ThreadNotes, ThreadView, VcpuRef, VectorView,
 };
 use std::{
     cell::RefCell,
@@ -176,6 +176,9 @@ pub struct arm64_vl_machine {
     name: CString,
     missing: Vec<CString>,
 }
+
+/// The vector state of a stopped thread with all registers.
+pub struct arm64_vl_notes(ThreadNotes);
 
 /// What the last call that failed has to say.
 #[derive(Default)]
@@ -1413,4 +1416,68 @@ pub unsafe extern "C" fn arm64_vl_thread_read_stopped(
         // SAFETY: The caller vouches for it.
         unsafe { store_sized(thread, thread_of(ThreadView::of_stopped(tid)?)) }
     })
+}
+
+/// Reads the vector state with all registers of a thread that the caller traces and has stopped. The caller frees
+/// *notes by arm64_vl_notes_free().
+///
+/// # Safety
+///
+/// `notes` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_notes_read_stopped(
+    tid: c_int,
+    notes: *mut *mut arm64_vl_notes,
+) -> c_int {
+    // SAFETY: The caller vouches for it.
+    unsafe {
+        answer(notes, || {
+            let read = ThreadNotes::of_stopped(tid)?;
+            Ok(Box::into_raw(Box::new(arm64_vl_notes(read))))
+        })
+    }
+}
+
+/// The bytes of one of them by its number, such as NT_ARM_ZA, and how many these are: valid as long as the notes are.
+/// NULL, and no bytes, for what the thread did not have.
+///
+/// # Safety
+///
+/// `notes` is NULL or comes from arm64_vl_notes_read_stopped(), `bytes` is NULL or valid for a write.
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_notes_get(
+    notes: *const arm64_vl_notes,
+    number: u32,
+    bytes: *mut usize,
+) -> *const u8 {
+    // SAFETY: The caller vouches for it.
+    let (notes, bytes) = unsafe { (notes.as_ref(), bytes.as_mut()) };
+    let found = notes.and_then(|notes| notes.0.get(Note::from_number(number)?));
+    if let Some(bytes) = bytes {
+        *bytes = found.map_or(0, <[u8]>::len);
+    }
+    found.map_or(ptr::null(), <[u8]>::as_ptr)
+}
+
+/// Writes all of them to a thread that the caller traces and has stopped, in the one order that restores them. After
+/// an error the thread is between two states.
+///
+/// # Safety
+///
+/// `notes` is NULL or comes from arm64_vl_notes_read_stopped().
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_notes_restore(notes: *const arm64_vl_notes, tid: c_int) -> c_int {
+    // SAFETY: The caller vouches for it.
+    guard(|| Ok(unsafe { given(notes) }?.0.restore(tid)?))
+}
+
+/// # Safety
+///
+/// `notes` is NULL or comes from arm64_vl_notes_read_stopped().
+#[no_mangle]
+pub unsafe extern "C" fn arm64_vl_notes_free(notes: *mut arm64_vl_notes) {
+    if !notes.is_null() {
+        // SAFETY: It was made by Box::into_raw(), and the caller gives it up.
+        drop(unsafe { Box::from_raw(notes) });
+    }
 }

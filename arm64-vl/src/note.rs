@@ -450,6 +450,9 @@ impl CoreNote<'_> {
 /// ```
 pub fn core_notes(file: &[u8]) -> Result<Vec<CoreNote<'_>>, NoteError> {
     const PT_NOTE: u32 = 4;
+    const PN_XNUM: u16 = 0xffff;
+    /// Bytes of a program header.
+    const PHDR: usize = 56;
     let long = |bytes: &[u8], at: usize| {
         let value = u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32;
         usize::try_from(value).unwrap_or(usize::MAX)
@@ -461,15 +464,21 @@ pub fn core_notes(file: &[u8]) -> Result<Vec<CoreNote<'_>>, NoteError> {
     if !file.starts_with(b"\x7fELF\x02\x01") || file.len() < 64 {
         return Err(NoteError::NoElf);
     }
-    let (first, size, count) = (long(file, 32), half(file, 54), half(file, 56));
-    /// Bytes of a program header.
-    const PHDR: usize = 56;
-    if count > 0 && usize::from(size) != PHDR {
+    let (first, size) = (long(file, 32), usize::from(half(file, 54)));
+    let count = match half(file, 56) {
+        // More mappings than the field can count: the number is sh_info of the first section header (elf(5)).
+        PN_XNUM => match long(file, 40) {
+            0 => return Err(NoteError::NoElf),
+            sections => word(part(sections.saturating_add(44), 4)?, 0) as usize,
+        },
+        count => usize::from(count),
+    };
+    if count > 0 && size != PHDR {
         return Err(NoteError::NoElf);
     }
     let mut notes = Vec::new();
-    for n in 0..usize::from(count) {
-        let header = part(first.saturating_add(n * PHDR), PHDR)?;
+    for n in 0..count {
+        let header = part(first.saturating_add(n.saturating_mul(PHDR)), PHDR)?;
         if word(header, 0) != PT_NOTE {
             continue;
         }

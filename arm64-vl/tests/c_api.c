@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The C API: every function, and what a mistake gives. Prints "ok" or what was wrong.
 #include <arm64-vl.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <linux/kvm.h>
@@ -311,6 +314,50 @@ static void test_process(void)
 	waitpid(child, NULL, 0);
 }
 
+// What a debugger does around a call in the thread that it has stopped.
+static void test_notes(void)
+{
+	struct arm64_vl_notes *notes = NULL, *now = NULL;
+	unsigned char fpsimd[528], other[528];
+	struct iovec iov = { fpsimd, sizeof(fpsimd) }, wrong = { other, sizeof(other) };
+	size_t bytes = 9;
+	int child = fork();
+
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		for (;;)
+			raise(SIGSTOP);
+	}
+	waitpid(child, NULL, WUNTRACED);
+	EXPECT(arm64_vl_notes_read_stopped(child, NULL) == ARM64_VL_NULL);
+	EXPECT(arm64_vl_notes_restore(NULL, child) == ARM64_VL_NULL);
+	EXPECT(!arm64_vl_notes_get(NULL, NT_PRFPREG, &bytes) && !bytes);
+#ifdef __aarch64__
+	EXPECT(arm64_vl_notes_read_stopped(child, &notes) == ARM64_VL_OK);
+	EXPECT(!ptrace(PTRACE_GETREGSET, child, NT_PRFPREG, &iov) && iov.iov_len == sizeof(fpsimd));
+	EXPECT(!arm64_vl_notes_get(notes, 0x4711, &bytes) && !bytes);
+	EXPECT(arm64_vl_notes_get(notes, NT_PRFPREG, NULL));
+	EXPECT(!memcmp(arm64_vl_notes_get(notes, NT_PRFPREG, &bytes), fpsimd, sizeof(fpsimd)) && bytes == sizeof(fpsimd));
+
+	// Other V registers; FPSR and FPCR, which have bits that are not there, stay.
+	memcpy(other, fpsimd, sizeof(other));
+	memset(other, 0x5a, 512);
+	EXPECT(!ptrace(PTRACE_SETREGSET, child, NT_PRFPREG, &wrong));
+	EXPECT(arm64_vl_notes_read_stopped(child, &now) == ARM64_VL_OK);
+	EXPECT(!memcmp(arm64_vl_notes_get(now, NT_PRFPREG, NULL), other, sizeof(other)));
+	EXPECT(arm64_vl_notes_restore(notes, child) == ARM64_VL_OK);
+	EXPECT(!ptrace(PTRACE_GETREGSET, child, NT_PRFPREG, &wrong) && !memcmp(other, fpsimd, sizeof(other)));
+	EXPECT(arm64_vl_notes_restore(notes, 0) == ARM64_VL_KERNEL);
+#else
+	(void)iov, (void)wrong;
+	EXPECT(arm64_vl_notes_read_stopped(child, &notes) == ARM64_VL_MISSING && !notes);
+#endif
+	arm64_vl_notes_free(notes);
+	arm64_vl_notes_free(now);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 // A program that was built with a later library: what this one does not know stays as it is. And an earlier one.
 static void test_struct_size(const struct arm64_vl_machine *machine)
 {
@@ -419,6 +466,7 @@ int main(void)
 	test_saved();
 	test_words();
 	test_process();
+	test_notes();
 	EXPECT(arm64_vl_machine_read(&machine) == ARM64_VL_OK);
 	EXPECT(arm64_vl_machine_info(machine, &info) == ARM64_VL_OK);
 	test_struct_size(machine);

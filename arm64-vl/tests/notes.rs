@@ -230,10 +230,20 @@ fn notes_of_a_core_file() {
     let kinds: Vec<_> = notes.iter().map(|note| note.kind()).collect();
     assert_eq!(kinds, [None, Some(Note::Za), None, Some(Note::Fpsimd)]);
 
+    // A process with more mappings than the field counts: the number is in a section header, here the last bytes.
+    let mut many = file.clone();
+    (many[56], many[57]) = (0xff, 0xff);
+    assert_eq!(core_notes(&many), Err(NoteError::NoElf), "no section");
+    many[40..48].copy_from_slice(&(file.len() as u64).to_le_bytes()); // e_shoff
+    assert!(core_notes(&many).is_err(), "cut off");
+    many.resize(file.len() + 64, 0);
+    many[file.len() + 44] = 2; // sh_info
+    assert_eq!(core_notes(&many).as_ref(), Ok(&notes));
+
     // Program headers of no size would all be the first one.
     for size in [0, 55, 57] {
         let mut other = file.clone();
-        (other[54], other[56], other[57]) = (size, 0xff, 0xff);
+        (other[54], other[56], other[57]) = (size, 0xff, 0xfe);
         assert_eq!(core_notes(&other), Err(NoteError::NoElf), "{size}");
     }
     // Cut off anywhere, it is an error or has less notes, and is never read behind its end.
