@@ -120,7 +120,7 @@ mod tests {
         })
     }
 
-    /// What both versions list, for as much room as `usable`, and `X0` behind it. `EUCLEAN` if they
+    /// What both versions list, for as much room as `usable`, and `X0` behind it. `EINVAL` if they
     /// differ.
     fn list(state: VecState, usable: usize) -> Result<(usize, KVec<u64>)> {
         let mut in_rust = KVec::from_elem(X0, ROOM, GFP_KERNEL)?;
@@ -135,12 +135,12 @@ mod tests {
             )
         };
         if counts.0 != counts.1 || in_rust[..] != in_c[..] {
-            return Err(EUCLEAN);
+            return Err(EINVAL);
         }
         Ok((counts.0, in_rust))
     }
 
-    /// What both versions make of a list. `EUCLEAN` if they differ.
+    /// What both versions make of a list. `EINVAL` if they differ.
     fn order<const N: usize>(ids: [u64; N]) -> Result<[u64; N]> {
         let mut in_rust = ids;
         let mut in_c = ids;
@@ -151,7 +151,7 @@ mod tests {
             bindings::kvm_arm_reg_list_order(in_c.as_mut_ptr(), N);
         }
         if in_rust != in_c {
-            return Err(EUCLEAN);
+            return Err(EINVAL);
         }
         Ok(in_rust)
     }
