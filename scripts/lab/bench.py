@@ -7,6 +7,7 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
+import guest
 from command import RESULTS, die, end_by_signals, save, say
 from products import WITHOUT_KUNIT, Broken, groups_kernel, image, kernel, product
 from reglist import KINDS, exits, listing, measure, moves, orderings, text_size
@@ -18,7 +19,10 @@ LISTING_FIRST = 0.65
 LISTING = 0.22
 # Where exits are counted, and what one of a vCPU without SME may cost, of the unpatched.
 EXIT_MODES = ("vhe", "nvhe", "protected")
+KERNELS = ("unpatched", "patched")
 EXIT = 1.01
+# What the host's kernel does for an exit of Linux as a guest without SME: no more than this of the unpatched.
+GUEST = 1.01
 # An exit of a vCPU in streaming mode or with ZA on that makes no use of it: no more than this of one in neither.
 IDLE = 1.05
 # The step that orders the list: instructions a register.
@@ -41,6 +45,7 @@ try:
     unpatched = Path(product("unpatched"))
     without_kunit = kernel("out-CONFIG_KUNIT-n", "CONFIG_KUNIT-n", *WITHOUT_KUNIT, targets=("arch/arm64/kvm/",))
     first = image(groups_kernel(*FIRST))
+    product("library")
 except Broken as error:
     die(error)
 
@@ -48,9 +53,11 @@ with ThreadPoolExecutor(2) as boots:
     jobs = [boots.submit(job) for job in (
         orderings, moves,
         *(partial(measure, which, ICOUNT="1") for which in ("unpatched", first, "patched")),
-        *(partial(exits, which, kvm) for kvm in EXIT_MODES for which in ("unpatched", "patched")))]
+        *(partial(cost, which, kvm) for cost in (exits, guest.cost) for kvm in EXIT_MODES for which in KERNELS))]
 ordered, moved, before, between, after, *counted = (job.result() for job in jobs)
-exit_costs = dict(zip(EXIT_MODES, zip(counted[::2], counted[1::2])))
+half = len(counted) // 2
+exit_costs, guest_costs = (dict(zip(EXIT_MODES, zip(found[::2], found[1::2])))
+                           for found in (counted[:half], counted[half:]))
 
 rows = []
 table = [f"{'':26}{'':>12}{' + '.join(FIRST):>19}{'all groups':>18}",
@@ -84,6 +91,14 @@ for kvm, (exits_before, exits_after) in exit_costs.items():
         exit_limits.append((f"exits of idle SME, {kvm}: of SVE+SME (worst: {where})", ratio, IDLE))
 say("\n" + "\n".join(table))
 
+table = [f"{'Linux as a guest':26}{'exits':>24}{'instructions an exit':>24}",
+         f"{'':26}{'unpatched':>14}{'patched':>10}{'unpatched':>14}{'patched':>10}"]
+for kvm, costs in guest_costs.items():
+    was, now = (found["instructions"] / found["exits"] for found in costs)
+    table.append(f"{kvm:26}{costs[0]['exits']:>14,}{costs[1]['exits']:>10,}{was:>14,.0f}{now:>10,.0f}")
+    exit_limits.append((f"exits of Linux without SME, {kvm}: of the unpatched", round(now / was, 4), GUEST))
+say("\n" + "\n".join(table))
+
 best = min((order for order in moved if order not in ("registers", "list_order")), key=moved.get)
 was, now = text_size(unpatched / "out/arch/arm64/kvm"), text_size(without_kunit / "arch/arm64/kvm")
 limits = [
@@ -105,7 +120,8 @@ for what, value, limit in limits:
     say(f"{head}\n{last:70}{value:>10,}{limit:>8,}".lstrip("\n"))
 
 data = {"calls": rows, "ordering": ordered, "moves": moved,
-        "exits": {kvm: {"unpatched": was, "patched": now} for kvm, (was, now) in exit_costs.items()},
+        "exits": {kvm: dict(zip(KERNELS, costs)) for kvm, costs in exit_costs.items()},
+        "guests": {kvm: dict(zip(KERNELS, costs)) for kvm, costs in guest_costs.items()},
         "text": {"unpatched": was, "patched": now},
         "limits": [{"what": " ".join(what.split()), "measured": value, "limit": limit}
                    for what, value, limit in limits]}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs Linux as a guest in a booted kernel, by the VMM in arm64-vl/linux-vmm, and says how guest and VMM ended.
+"""Runs Linux as a guest in a booted kernel, by the VMM in arm64-vl/linux-vmm, and says how guest and VMM ended, or
+what it costs.
 
 The guest has the lab's own init, so that its steps are found like those of the machine that it runs on.
 """
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import boot
 import selftests
-from command import BUILD, log
+from command import BUILD, die, log
 from ktap import verdict
 
 # Debian's kernel, in the toolbox.
 IMAGE = Path("/usr/lib/debian-kernel/Image")
 VMM = BUILD / "library-arm64/linux-vmm"
+# Guests whose cost is counted, one after the other.
+COUNTED = 3
 
 
 class Vmm:
@@ -67,6 +70,27 @@ named() { awk '{ print "'$1': " $0; fflush() }'; }
         job = boot.run(body, files, KVM=kvm, **env)
     jobs = {guest: of_guest(job, guest) for guest in guests}
     return {"": job, **jobs}, log(selftests.file_name("guests", name), job.output)
+
+
+def cost(image, kvm):
+    """{"exits", "instructions"} of guests without SME in one kernel: how often they left it to the host while they
+    worked, and what the host's kernel did for that. The first one is not counted: the host's caches fill."""
+    body = f"""
+for n in $(busybox seq 0 {COUNTED}); do
+    /test/host-cost /test/linux-vmm start /test/Image --initrd /test/guest --append "console=ttyS0 quiet" \\
+        --memory 384 --sme 0
+done
+"""
+    # Processes come and go, and each line that they write is dozens of exits to the VMM.
+    work = "for n in $(busybox seq 100); do ls -l /proc/self; done\n"
+    with tempfile.TemporaryDirectory(dir=BUILD) as tmp:
+        files = {"linux-vmm": VMM, "Image": IMAGE, "host-cost": BUILD / "guest/host-cost",
+                 "guest": boot.initramfs(Path(tmp) / "guest", work)}
+        job = boot.run(body, files, IMAGE=image, KVM=kvm, ICOUNT="1", TIMEOUT="600")
+    found = re.findall(r"^(\d+) exits, (\d+) instructions$", job.output, re.M)
+    if job.status or len(found) != 1 + COUNTED:
+        die(f"guests in the {image} kernel, {kvm}, did not end: see {log(f'guest-cost-{kvm}', job.output)}")
+    return dict(zip(("exits", "instructions"), (sum(map(int, column)) for column in zip(*found[1:]))))
 
 
 def of_guest(job, name):
