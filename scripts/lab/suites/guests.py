@@ -9,7 +9,7 @@ from pathlib import Path
 import boot
 import selftests
 from command import BUILD, TREE, log
-from guest import IMAGE, VMM, Vmm, compare, ends, run
+from guest import IMAGE, KERNEL_TEST, VMM, Vmm, compare, ends, run
 from ktap import FAILED, PASSED, ktap, verdict
 from products import Broken
 from suite import Suite
@@ -34,6 +34,7 @@ step sums cat /tmp/sum1 /tmp/sum2
 """
 STRESS_PROGRAMS = {"za-sum": SUM, **{name: ARM64 / name for name in (
     "fp-stress", "fpsimd-test", "kernel-test", "sve-test", "ssve-test", "za-test", "zt-test")}}
+DEBIAN_PROGRAMS = STRESS_PROGRAMS | KERNEL_TEST
 # It counts its turns, which take 25 ms, or longer where the guest is slow.
 FP_STRESS = "step fp-stress ./fp-stress -t {turns}"
 # The SVE lengths of fp-stress are as many processes a vCPU. Four are enough here.
@@ -66,7 +67,8 @@ def sums(job):
 def saved(kvm, until, least, options="", image=IMAGE):
     """A guest is stopped, saved, and goes on in a fresh VM or in a new process, all the time while it computes in Z, ZA
     and ZT0; nothing is lost, no call fails. The VMM writes registers in the order of the kernel's list."""
-    guest = (STRESS.format(until=until), STRESS_PROGRAMS, f"{STRESS_OPTIONS} {options}",
+    programs = STRESS_PROGRAMS if image == OWN else DEBIAN_PROGRAMS
+    guest = (STRESS.format(until=until), programs, f"{STRESS_OPTIONS} {options}",
              "--every 200 --order listed --file /tmp/linux --times 30")
     name = f"saved {kvm} {least}{' own' if image == OWN else ''}"
     jobs, where = run(name, {"linux": guest}, kvm, image=image, TIMEOUT="1500")
@@ -167,7 +169,7 @@ def same(machine, programs, modes=MODES):
     body = "cd /test\n" + "".join(f"step {name} timeout 600 ./{name}\n" for name in programs) + "true\n"
     files = {name: ARM64 / name for name in (*programs, *HELPERS)}
     if "fp-stress" in programs:
-        files |= STRESS_PROGRAMS
+        files |= DEBIAN_PROGRAMS
     job = boot.run(body, files, IMAGE="debian", CPU=machine, TIMEOUT="1500")
     where = log(selftests.file_name("guests bare", machine, programs[0]), job.output)
     bare = verdicts(job, programs)
@@ -192,7 +194,7 @@ def overlap(output):
 
 def beside(kvm):
     """Two guests and the machine itself, each with fp-stress: none sees the others."""
-    guest = (STRESS.format(until=FP_STRESS.format(turns=200)), STRESS_PROGRAMS, STRESS_OPTIONS, "")
+    guest = (STRESS.format(until=FP_STRESS.format(turns=200)), DEBIAN_PROGRAMS, STRESS_OPTIONS, "")
     host = """
 cd /test
 until [ $(cat /tmp/*.said | grep -c "^ended: ") = 2 ]; do

@@ -39,7 +39,7 @@ echo "@@begin fp-stress"
 cat /tmp/said
 echo "@@end fp-stress $status"
 """
-PROGRAMS = {name: ARM64 / name for name in ("fp-stress", "fpsimd-test", "sve-test", "kernel-test")}
+PROGRAMS = {name: ARM64 / name for name in ("fp-stress", "fpsimd-test", "sve-test")} | guest.KERNEL_TEST
 
 # A process of QEMU has a number N: its monitor and its serial port are the pipes mN and sN.
 HOST = """
