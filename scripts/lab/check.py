@@ -93,6 +93,8 @@ def interrupted(*_):
 def main():
     args = options()
     if args.list:
+        # "| head" is no error.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for suite in choose(SUITES, args.only, everything=True):
             say(f"{suite.name}{'   (make check-all, or by name)' if suite.long else ''}")
         return
