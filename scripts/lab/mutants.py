@@ -11,6 +11,7 @@ to see it. "Mode: protected" or "Mode: nested" says where it shows, if not in VH
 can see it. Works on a copy of the tree, build/mutants. The table is also in build/results/mutants.json.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import boot
 from command import BUILD, SCRIPTS, TREE, die, end_by_signals, run, save, say, script
@@ -107,8 +109,14 @@ def seen(with_edges, mode, languages=tuple(TESTS)):
         return by, found.result() if found else set()
 
 
-def mutant(patch):
-    """One mutant: which tests see it, and the edges that the experiment finds where it makes one."""
+def image():
+    """What tells the kernel in the copy from others."""
+    return hashlib.sha256(Path(IMAGE).read_bytes()).digest()
+
+
+def mutant(patch, kernels):
+    """One mutant, whose kernel has to be another than those before it: which tests see it, and the edges that the
+    experiment finds where it makes one."""
     # Not in the repository around it: git apply would look for the files there.
     apply = partial(run, cwd=WORK, env={"GIT_CEILING_DIRECTORIES": str(BUILD)})
     apply(["git", "apply", patch])
@@ -116,6 +124,9 @@ def mutant(patch):
         status, out = script("build-kernel", WORK / "out", f"mutant-{patch.stem}")
         if status:
             die(f"{patch.name} does not build: see build/log/")
+        if image() in kernels:
+            die(f"{patch.name} gives a kernel that was tested before")
+        kernels.add(image())
         by, found = seen(edge_of(patch), mode_of(patch), ("C",) if says(patch, "Rust") else tuple(TESTS))
         if says(patch, "Guest"):
             by["a guest"] = guest_sees()
@@ -139,6 +150,7 @@ def main():
         if script(needed)[0]:
             die(f"scripts/{needed} does not succeed: see build/log/")
     copy_tree()
+    kernels = {image()}
     # What fails without a mutant would seem to see each of them.
     known = set()
     for mode in dict.fromkeys(map(mode_of, wanted)):
@@ -149,7 +161,7 @@ def main():
     table = {}
     say(f"{'mutant':26}{'seen by, in C':30} {'in Rust':34} by the experiment")
     for patch in wanted:
-        by, found = mutant(patch)
+        by, found = mutant(patch, kernels)
         cells = [", ".join(f"{program} ({len(names)})" for program, names in by[language].items()) or "SURVIVES"
                  for language in TESTS if language in by]
         if says(patch, "Rust"):
