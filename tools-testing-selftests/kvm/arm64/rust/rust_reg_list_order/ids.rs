@@ -26,16 +26,17 @@ pub fn are_known(kvm: &Kvm) -> Outcome {
         unknown.extend(ids.difference(of_kind).map(|id| (*id, kind.clone())));
     }
     let mut complaints = Complaints::default();
-    for (id, kind) in &unknown {
-        complaints.check(false, || {
-            format!("{} {:#x} of a vCPU with {kind} is new", name(*id), id.raw())
-        });
-    }
+    // What is to be done comes first: of many complaints the first are shown.
     complaints.check(unknown.is_empty(), || {
         "run reg_list_depgraph: if no register depends on another in a way that the list does not \
          honour, put what 'reg_list_depgraph --ids' prints into rust/lib/known_ids.txt"
             .into()
     });
+    for (id, kind) in &unknown {
+        complaints.check(false, || {
+            format!("{} {:#x} of a vCPU with {kind} is new", name(*id), id.raw())
+        });
+    }
     complaints.outcome()
 }
 
