@@ -24,7 +24,7 @@ use kvmtest::{
 /// Guest memory, and what is where in it.
 const MEMORY: u64 = 0x8000_0000;
 const VECTORS: u64 = MEMORY;
-const CODE: u64 = MEMORY + 0x1000;
+pub const CODE: u64 = MEMORY + 0x1000;
 const LOG: u64 = MEMORY + 0x8000;
 const LOG_EL2: u64 = MEMORY + 0xc000;
 const SCRATCH: u64 = MEMORY + 0x1_0000;
@@ -66,11 +66,12 @@ const SP_EL1: RegId = RegId::new(RegId::PC.raw() + 4);
 const SP_EL2: RegId = RegId::sys(3, 6, 4, 1, 0);
 const SPSR_EL1: RegId = RegId::new(RegId::PC.raw() + 8);
 const SPSR_EL2: RegId = RegId::sys(3, 4, 4, 0, 0);
-const SMCR_EL1: RegId = RegId::sys(3, 0, 1, 2, 6);
-const SMCR_EL2: RegId = RegId::sys(3, 4, 1, 2, 6);
+pub const SMCR_EL1: RegId = RegId::sys(3, 0, 1, 2, 6);
+pub const SMCR_EL2: RegId = RegId::sys(3, 4, 1, 2, 6);
 const ZCR_EL2: RegId = RegId::sys(3, 4, 1, 2, 0);
-/// Exceptions masked, EL1 with SP_EL0.
-const EL1T: u64 = 0x3c4;
+/// Exceptions masked, EL1 or EL2 with SP_EL0.
+pub const EL1T: u64 = 0x3c4;
+pub const EL2T: u64 = 0x3c8;
 /// Single-stepping shows in PSTATE, and where that is saved when an exception is taken.
 const SS: u64 = 1 << 21;
 

@@ -5,13 +5,15 @@
 //! new VM now and then.
 //!
 //! Two guests, which differ in their mode and vector lengths, take turns. Each is compared to
-//! itself: all its registers and its memory in the end.
+//! itself: all its registers and its memory in the end. What is wrong each time has a test of its
+//! own: `lengths`.
 
 // The oldest compiler of the kernel has no is_multiple_of().
 #![allow(clippy::manual_is_multiple_of)]
 
 mod encodings;
 mod guest;
+mod lengths;
 mod stream;
 
 use encodings::CLASSES;
@@ -208,12 +210,18 @@ fn mix(seed: u64, kind: &Kind) -> u64 {
     kind.to_string().bytes().fold(seed, add)
 }
 
-/// A stream of a kind of vCPU, beside one of its opposite.
-fn run(kvm: &Kvm, kind: &Kind, seed: u64) -> Outcome {
-    kind.features.require(kvm)?;
-    if kind.features.el2() && TestVm::new(kvm, kind.features, 1).is_err() {
+/// Skips what the host cannot have.
+fn require(kvm: &Kvm, features: Features) -> Outcome {
+    features.require(kvm)?;
+    if features.el2() && TestVm::new(kvm, features, 1).is_err() {
         return Err(skip("no EL2 with these features"));
     }
+    Ok(())
+}
+
+/// A stream of a kind of vCPU, beside one of its opposite.
+fn run(kvm: &Kvm, kind: &Kind, seed: u64) -> Outcome {
+    require(kvm, kind.features)?;
     let kinds = [*kind, kind.opposite()];
     let programs = kinds
         .iter()
@@ -275,5 +283,15 @@ fn main() -> ExitCode {
     };
     let mut cases: Vec<_> = kinds.map(case).collect();
     cases.push(Case::new("instructions of all classes", summary));
+
+    let features = vcpus::ALL.into_iter().filter(|features| !features.pmu);
+    let features = features.chain(NESTED).filter(|features| features.sme);
+    cases.extend(features.flat_map(Kind::modes_of).map(|kind| {
+        let kvm = kvm.clone();
+        Case::new(format!("{kind}: lengths follow SMCR"), move || {
+            require(&kvm, kind.features)?;
+            lengths::follow_smcr(&kvm, &kind)
+        })
+    }));
     ktap::run_chosen(cases)
 }
