@@ -60,8 +60,8 @@ const CALLS: &[Edge] = &[
 
 /// The registers of which the first run leaves what a CPU has.
 const CUT: &str =
-    "AFSR* AMAIR* CNTHCTL_EL2 CNTHP_CTL_EL2 CNTHV_CTL_EL2 CNTP_CTL_EL0 CNTV_CTL_EL0 HAFG* HCR* \
-    HDFG* HFG* MDCR_EL2 SCTLR* TCR* VBAR_* VMPIDR_EL2 VNCR_EL2 VTCR_EL2 ZCR_EL2";
+    "AFSR* AMAIR* CNTHCTL_EL2 CNTHP_CTL_EL2 CNTHV_CTL_EL2 CNTP_CTL_EL0 CNTV_CTL_EL0 DBGVCR32_EL2 \
+    HAFG* HCR* HDFG* HFG* MDCR_EL2 SCTLR* TCR* VBAR_* VMPIDR_EL2 VNCR_EL2 VTCR_EL2 ZCR_EL2";
 
 /// Why a write of one register changes another, if that is known.
 pub fn known(first: RegId, then: RegId) -> Option<&'static str> {
