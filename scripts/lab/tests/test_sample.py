@@ -8,7 +8,7 @@ from functools import reduce
 
 from command import TOP
 from machines import MACHINES, MODES
-from sample import FEATURES, PROGRAMS, SHARED, SLOW, commands
+from sample import FEATURES, PROGRAMS, SHARED, commands
 from selftests import OF_MODE, RUST
 
 KVMTEST = TOP / "tools-testing-selftests/kvm/arm64/rust/lib"
@@ -50,10 +50,10 @@ class Sample(unittest.TestCase):
             pairs = {(cell[one], cell[other]) for cell in ran}
             self.assertEqual(pairs, set(itertools.product(axes[one], axes[other])))
 
-    def test_what_one_mode_has_is_tested_on_all_machines_but_the_slow_one(self):
+    def test_what_one_mode_has_is_tested_on_all_machines(self):
         for (mode, programs), machine in itertools.product(OF_MODE.items(), MACHINES.values()):
             found = set(commands(mode, machine.name)) & set(programs)
-            self.assertEqual(found, set(programs) if machine.sme and machine.name != SLOW else set())
+            self.assertEqual(found, set(programs) if machine.sme else set())
 
     def test_where_all_kinds_are_each_is_tested_in_c_and_in_rust(self):
         for machine in MACHINES:
