@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * exit-cost - what an exit of a guest costs, without SVE and SME, with either,
- * and with SME in each state of SVCR.
+ * and with SME in each state of SVCR; and what the end of its VM costs.
  *
  * A guest makes hypercalls, which KVM answers by itself, and then stores to a
  * device, for which KVM_RUN returns to user space.  The figures come as one
@@ -106,7 +106,7 @@ int main(void)
 		};
 		struct kvm_vcpu_init init;
 		struct kvm_run *run;
-		__u64 few = ~0ULL, many = ~0ULL;
+		__u64 few = ~0ULL, many = ~0ULL, start;
 		int vm, vcpu, n;
 		void *memory;
 
@@ -141,12 +141,13 @@ int main(void)
 			many = least(many, one_run(vcpu, run, 1 + CALLS));
 		}
 
-		printf("{\"vcpu\":\"%s\",\"hypercall\":%llu,\"kvm_run\":%llu}\n", vcpus[i].name,
-		       (many - few) / CALLS, few);
 		munmap(run, 0x3000);
 		munmap(memory, region.memory_size);
+		start = now();
 		close(vcpu);
 		close(vm);
+		printf("{\"vcpu\":\"%s\",\"hypercall\":%llu,\"kvm_run\":%llu,\"close\":%llu}\n", vcpus[i].name,
+		       (many - few) / CALLS, few, now() - start);
 	}
 
 	return 0;
