@@ -117,7 +117,7 @@ class Report:
         """How much of the product of modes, machines and kinds of vCPU ran."""
         ran = sum(cell_name(mode, machine) in self.rows for mode in MODES for machine in MACHINES)
         kinds = "every kind of vCPU in each" if self.whole else \
-            "every kind of vCPU in those of the default machine in VHE and nVHE, a share of the kinds in each other"
+            "every kind of vCPU in that of the default machine in VHE, a share of the kinds in each other"
         return f"{ran} of the {len(MODES) * len(MACHINES)} cells (mode, machine) ran, {kinds}"
 
     def write(self):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which of our tests a cell of the matrix, a mode of KVM on a machine, runs.
 
-On the default machine in VHE and nVHE that is everything: every program with every kind of vCPU. In the other
-cells programs and kinds are dealt out, so that every pair of a mode, a machine, a program and a kind is run
-in one or another. Tests of what only one mode has are run on all machines in that mode.
+On the default machine in VHE that is everything: every program with every kind of vCPU. In the other cells
+programs and kinds are dealt out, so that every pair of a mode, a machine, a program and a kind is run in one or
+another. Tests of what only one mode has are run on all machines in that mode.
 """
 
 from machines import MACHINES, MODES
@@ -16,6 +16,8 @@ SHARED = ("sme_guest", *RUST)
 FEATURES = 4
 # In every cell: what takes no time where it does not belong.
 ALWAYS = ("reg_list_order", "reg_list_el2", "sve_write_fault")
+# Where everything is run.
+WHOLE = ("vhe", "default")
 # Into how many parts, on all machines but the default. All kinds are there in the first three modes, which have all
 # parts between them; the other two differ by mode and not by machine.
 PARTS = {"vhe": 3, "nvhe": 3, "hvhe": 3, "protected": 9, "nested": 9}
@@ -24,7 +26,7 @@ PARTS = {"vhe": 3, "nvhe": 3, "hvhe": 3, "protected": 9, "nested": 9}
 def commands(mode, machine, whole=False):
     """What the cell runs: {command: program}."""
     own = OF_MODE.get(mode, ()) if MACHINES[machine].sme else ()
-    if whole or (machine == "default" and mode in ("vhe", "nvhe")):
+    if whole or (mode, machine) == WHOLE:
         return {name: name for name in (*PROGRAMS, *own)}
     # From machine to machine the parts change places.
     at, parts = list(MACHINES).index(machine), 1 if machine == "default" else PARTS[mode]
