@@ -88,7 +88,7 @@ for kvm, (exits_before, exits_after) in exit_costs.items():
     ratio, where = worst(exits_after, exits_before)
     exit_limits.append((f"exits without SME, {kvm}: of the unpatched (worst: {where})", ratio, EXIT))
     ratio, where = worst(exits_after, exits_before, ("close",))
-    exit_limits.append((f"end of a VM without SME, {kvm}: of the unpatched (worst: {where})", ratio, CLOSE[kvm]))
+    exit_limits.append((f"end of a VM, {kvm}: of the unpatched (worst: {where})", ratio, CLOSE[kvm]))
     idle = {vcpu: exits_after["SVE+SME"] for vcpu in exits_after if vcpu.startswith("SVE+SME ")}
     if idle:
         ratio, where = worst(exits_after, idle)
