@@ -26,8 +26,8 @@ EXIT = 1.01
 GUEST = 1.01
 # An exit of a vCPU in streaming mode or with ZA on that makes no use of it: no more than this of one in neither.
 IDLE = 1.05
-# The end of a VM of 40 bits: with pKVM every IPA space is that of the machine, of which nothing is mapped. No more
-# than this of the unpatched.
+# The end of a VM with 40 bits of IPA: no more than this of the unpatched. With pKVM it has as many as the machine, and
+# most of that is empty.
 CLOSE = {"vhe": 1.05, "nvhe": 1.05, "protected": 0.1}
 # The step that orders the list: instructions a register.
 ORDERING = 20
