@@ -69,7 +69,7 @@ def saved(kvm, until, least, options="", image=IMAGE):
     and ZT0; nothing is lost, no call fails. The VMM writes registers in the order of the kernel's list."""
     programs = STRESS_PROGRAMS if image == OWN else DEBIAN_PROGRAMS
     guest = (STRESS.format(until=until), programs, f"{STRESS_OPTIONS} {options}",
-             "--every 200 --order listed --file /tmp/linux --times 30")
+             "--every 500 --order listed --file /tmp/linux --times 30")
     name = f"saved {kvm} {least}{' own' if image == OWN else ''}"
     jobs, where = run(name, {"linux": guest}, kvm, image=image, TIMEOUT="1500")
     vmm, job, (right, said) = Vmm(jobs[""].step("linux")), jobs["linux"], sums(jobs["linux"])
@@ -221,7 +221,7 @@ done"""
 
 # Pointer authentication in one of the modes: the other one of them has it where more is saved.
 PAUTH = {"vhe": "", "nvhe": "--pauth true", "nested": "--pauth true", "protected": ""}
-SHORT = f"sleep 5\n{FP_STRESS.format(turns=100)}"
+SHORT = f"sleep 5\n{FP_STRESS.format(turns=25)}"
 LONG = FP_STRESS.format(turns=1000)
 
 SUITES = (
