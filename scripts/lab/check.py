@@ -23,7 +23,7 @@ from suite import choose, nearest
 from suites import commands, core, guests, kernels, library, packages, qemu, sequences, vcpus, vmm
 
 SUITES = (*core.SUITES, *sequences.SUITES, *commands.SUITES, *kernels.SUITES, *vcpus.SUITES, *packages.SUITES,
-          *library.SUITES, *guests.SUITES, *qemu.SUITES, *vmm.SUITES)
+          *guests.SUITES, *library.SUITES, *qemu.SUITES, *vmm.SUITES)
 
 # Built in this order, the quick ones before those that all CPUs are needed for.
 PRODUCTS = ("tree", "guest", "patched", "selftests", "library", "FP selftests", "unpatched")

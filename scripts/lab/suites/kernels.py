@@ -100,7 +100,7 @@ def same_list():
              for kind, ids in released.items()]
     rows += [verdict(f"what \"make\" takes for the unpatched order is that: {kind}", back[f"{kind} --unpatched"] == ids)
              for kind, ids in released.items()]
-    return rows + tested(REG_LIST + SME, "vhe", IMAGE=c_image)
+    return rows + tested(REG_LIST + SME, "vhe", IMAGE=c_image, SMP="1")
 
 
 def builds(configurations):
@@ -204,8 +204,9 @@ SUITES = (
     Suite("builds without all", partial(builds, WITHOUT_ALL), ("patched",)),
     Suite("builds, one by one", partial(builds, BUILDS), ("patched",), long=True),
     Suite("Rust, C and released", same_list, ("guest", "patched", "selftests")),
-    *(Suite(f"kvm selftests, released and patched, {kvm}", partial(compare, kvm), ("guest", "patched", "selftests"))
-      for kvm in ("vhe", "nvhe", "protected", "nested")),
+    # Protected mode has the code of nVHE, and more.
+    *(Suite(f"kvm selftests, released and patched, {kvm}", partial(compare, kvm), ("guest", "patched", "selftests"),
+            long=kvm == "nvhe") for kvm in ("vhe", "nvhe", "protected", "nested")),
     Suite("debug kernel, registers", partial(debug_kernel, REG_LIST + ("reg_list_faults", "sme_regs", "reg_list_sme")),
           ("guest", "patched", "selftests"), long=True),
     Suite("debug kernel, guests", partial(debug_kernel, ("sme_guest -n 100",)), ("guest", "patched", "selftests"),

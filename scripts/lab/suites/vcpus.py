@@ -75,8 +75,8 @@ def host_fp(mode):
     alone = ("za-test", "zt-test", "ssve-test", "kernel-test")
     files = {n: BUILD / "selftests-arm64" / n for n in (*alone, "fp-stress", "fpsimd-test", "sve-test")}
     job = boot.run("cd /test\nwhile true; do ./sme_guest; done > /tmp/guests 2>&1 &\nguests=$!\n"
-                   + "".join(f"step {t} timeout 20 ./{t}\n" for t in alone)
-                   + "step fp-stress ./fp-stress -t 30\n"
+                   + "".join(f"step {t} timeout 8 ./{t}\n" for t in alone)
+                   + "step fp-stress ./fp-stress -t 15\n"
                    "until [ $(grep -c ^ok /tmp/guests) -gt 20 ]; do sleep 1; done\n"
                    "kill $guests\nstep guests cat /tmp/guests\n",
                    files | {"sme_guest": selftests.FOLDER / "sme_guest"}, KVM=mode, TIMEOUT="3000")
@@ -99,7 +99,7 @@ def fuzzing():
 
 def streams(mode):
     """Random streams of vector instructions, the same ones each time."""
-    return selftests.tested(("rust_vector_streams",), mode, 3000)
+    return selftests.tested(("rust_vector_streams",), mode, 3000, SMP="1")
 
 
 def new_streams():
@@ -110,7 +110,7 @@ def new_streams():
 
 
 def every_id():
-    """Every id of the classes of vector registers, on vCPUs that have some of them."""
+    """Every id of the classes of vector registers, on vCPUs that have some of them; make check sees some of each."""
     return selftests.tested(("sme_regs 'every id'",), "vhe", 1800, SMP="1")
 
 
@@ -143,7 +143,6 @@ SUITES = (
     *(Suite(cell_name(mode, machine), partial(cell, mode, machine), NEEDS,
             programs=(*sample.PROGRAMS, *OF_MODE.get(mode, ())))
       for machine in MACHINES for mode in MODES),
-    Suite("every id of the vector classes", every_id, NEEDS),
     # hVHE switches vectors by the code of nVHE.
     *(Suite(f"random streams of instructions, {mode}", partial(streams, mode), NEEDS)
       for mode in MODES if mode != "hvhe"),
@@ -151,6 +150,7 @@ SUITES = (
       for mode in ("vhe", "protected")),
     Suite("fuzzing vCPUs", fuzzing, NEEDS),
     Suite("dependency experiment", dependencies, NEEDS),
+    Suite("every id of the vector classes", every_id, NEEDS, long=True),
     Suite("every id of a system register", id_space, NEEDS, long=True),
     Suite("random streams of instructions, new ones", new_streams, NEEDS, long=True),
 )
