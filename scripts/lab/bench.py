@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the series costs, patched against unpatched, in one run; fails past a limit."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -57,6 +57,8 @@ with ThreadPoolExecutor(2) as boots:
         orderings, moves,
         *(partial(measure, which, ICOUNT="1") for which in ("unpatched", first, "patched")),
         *(partial(cost, which, kvm) for cost in (exits, guest.cost) for kvm in EXIT_MODES for which in KERNELS))]
+    for number, _ in enumerate(as_completed(jobs), 1):
+        say(f"  {number} of {len(jobs)} boots measured")
 ordered, moved, before, between, after, *counted = (job.result() for job in jobs)
 half = len(counted) // 2
 exit_costs, guest_costs = (dict(zip(EXIT_MODES, zip(found[::2], found[1::2])))
