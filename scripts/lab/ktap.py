@@ -5,6 +5,8 @@ import re
 from typing import NamedTuple
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+# The name of what a program skips that runs no case.
+ALL = "all of it"
 
 # How many of the lines that a test printed are kept with its verdict.
 LAST_LINES = 12
@@ -36,7 +38,7 @@ def ktap(text):
         if plan and not line[:1].isspace():
             planned = int(plan[1])
         if none := _NONE.match(line):
-            found.append(Result("all of it", SKIPPED, none[1]))
+            found.append(Result(ALL, SKIPPED, none[1]))
         if not match:
             said.append(line)
             continue

@@ -11,7 +11,7 @@ import sample
 import selftests
 from command import BUILD, RESULTS, log, script
 from depgraph import KNOWN
-from ktap import FAILED, PASSED, Result, ktap, shard, verdict
+from ktap import ALL, FAILED, PASSED, Result, ktap, shard, verdict
 from machines import MACHINES, MODES
 from report import cell_name
 from selftests import OF_MODE, RUST
@@ -35,7 +35,7 @@ def cell(mode, machine, whole=False, test=None):
     rows = [row for command, name in commands.items() for row in selftests.results(name, steps[command], where)]
     rows.append(calm)
     if test:
-        return rows
+        return of_case(rows, program, case)
     passed = [row.test for row in rows if row.verdict == PASSED]
     host = MACHINES[machine]
     for feature, there in (("SVE", bool(host.sve)), ("SME", bool(host.sme))):
@@ -61,6 +61,16 @@ def cell(mode, machine, whole=False, test=None):
             good = 0 < ran and (ran == of) == (command == name)
             rows.append(verdict(f"{command} ran {ran} of {of} cases", good, where))
     return rows
+
+
+def of_case(rows, program, case):
+    """What a program says of the cases with these words in their names, and how it and the kernel ended. A program
+    that takes no words has run all of its cases, and one that is for another machine none."""
+    others = [row for row in rows if not row.test.startswith(f"{program}: ")]
+    names = {row: row.test.removeprefix(f"{program}: ") for row in rows if row not in others}
+    found = [row for row, name in names.items() if case in name or name == ALL]
+    return [*found, *others, *([] if found else [verdict(f"{program} has a case with \"{case}\" in its name", False,
+                                                         "it ran: " + ("; ".join(names.values()) or "none"))])]
 
 
 def whole(suites):

@@ -15,7 +15,7 @@ import mutants
 import reglist
 import selftests
 from boot import Job
-from ktap import FAILED
+from ktap import FAILED, PASSED, SKIPPED, Result
 from suites import commands, core, kernels, vcpus
 
 WARNED = "boot: the kernel says \"kernel: WARNING: arm.c:1\"; the whole console is in build/log/boot-x.log\n"
@@ -109,6 +109,17 @@ class Judged(unittest.TestCase):
                                                    Boots(steps={program: row})))
                 self.assertIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
                                                 Boots(steps={program: skipped})))
+
+    def test_a_case_that_is_not_there(self):
+        """Programs that take no words run everything whatever they are given, and it passes."""
+        row = Result("x: a list", PASSED), Result("x: an order", PASSED), Result("x ends well", PASSED)
+        self.assertEqual(vcpus.of_case(row, "x", ""), list(row))
+        self.assertEqual(vcpus.of_case(row, "x", "list"), [row[0], row[2]])
+        skipped = [Result("x: all of it", SKIPPED), row[2]]
+        self.assertEqual(vcpus.of_case(skipped, "x", "list"), skipped)
+        for case in ("nothing", "x"):
+            *others, missing = vcpus.of_case(row, "x", case)
+            self.assertEqual((others, missing.verdict, missing.detail), ([row[2]], FAILED, "it ran: a list; an order"))
 
     def test_ways_to_panic(self):
         """As objdump and the v0 mangling have them; KUnit's own assertion in C is none."""
