@@ -109,6 +109,8 @@ class Judged(unittest.TestCase):
                                                    Boots(steps={program: row})))
                 self.assertIn(name, self.failed(lambda: vcpus.cell(mode, machine, True),
                                                 Boots(steps={program: skipped})))
+        self.assertNotIn("a case of MTE was not skipped", self.failed(lambda: vcpus.cell("protected", "mte", True),
+                                                                      Boots(steps={"reg_list_contract": skipped})))
 
     def test_a_case_that_is_not_there(self):
         """Programs that take no words run everything whatever they are given, and it passes."""
