@@ -65,13 +65,16 @@ def cell(mode, machine, whole=False, test=None):
 
 
 def of_case(rows, program, case):
-    """What a program says of the cases with these words in their names, and how it and the kernel ended. A program
-    that takes no words has run all of its cases, and one that is for another machine none."""
-    others = [row for row in rows if not row.test.startswith(f"{program}: ")]
-    names = {row: row.test.removeprefix(f"{program}: ") for row in rows if row not in others}
-    found = [row for row, name in names.items() if case in name or name == ALL]
-    return [*found, *others, *([] if found else [verdict(f"{program} has a case with \"{case}\" in its name", False,
-                                                         "it ran: " + ("; ".join(names.values()) or "none"))])]
+    """What a program says of the cases with these words in their names, whatever failed, and how it and the kernel
+    ended. A program that takes no words has run all of its cases, and one that is for another machine none."""
+    begin = f"{program}: "
+    names = [row.test.removeprefix(begin) for row in rows if row.test.startswith(begin)]
+    found = [begin + name for name in names if case in name or name == ALL]
+    kept = [row for row in rows if row.test in found or row.verdict == FAILED or not row.test.startswith(begin)]
+    if not found:
+        kept.append(verdict(f"{program} has a case with \"{case}\" in its name", False,
+                            "it ran: " + ("; ".join(names) or "none")))
+    return kept
 
 
 def whole(suites):

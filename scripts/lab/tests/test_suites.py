@@ -114,14 +114,16 @@ class Judged(unittest.TestCase):
 
     def test_a_case_that_is_not_there(self):
         """Programs that take no words run everything whatever they are given, and it passes."""
-        row = Result("x: a list", PASSED), Result("x: an order", PASSED), Result("x ends well", PASSED)
-        self.assertEqual(vcpus.of_case(row, "x", ""), list(row))
-        self.assertEqual(vcpus.of_case(row, "x", "list"), [row[0], row[2]])
-        skipped = [Result("x: all of it", SKIPPED), row[2]]
+        rows = [Result("x: a list", PASSED), Result("x: an order", PASSED), Result("x ends well", PASSED)]
+        self.assertEqual(vcpus.of_case(rows, "x", ""), rows)
+        self.assertEqual(vcpus.of_case(rows, "x", "list"), [rows[0], rows[2]])
+        broken = [rows[0], Result("x: an order", FAILED), rows[2]]
+        self.assertEqual(vcpus.of_case(broken, "x", "list"), broken)
+        skipped = [Result("x: all of it", SKIPPED), rows[2]]
         self.assertEqual(vcpus.of_case(skipped, "x", "list"), skipped)
         for case in ("nothing", "x"):
-            *others, missing = vcpus.of_case(row, "x", case)
-            self.assertEqual((others, missing.verdict, missing.detail), ([row[2]], FAILED, "it ran: a list; an order"))
+            *others, missing = vcpus.of_case(rows, "x", case)
+            self.assertEqual((others, missing.verdict, missing.detail), ([rows[2]], FAILED, "it ran: a list; an order"))
 
     def test_ways_to_panic(self):
         """As objdump and the v0 mangling have them; KUnit's own assertion in C is none."""
