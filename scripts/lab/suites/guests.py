@@ -222,7 +222,7 @@ done"""
 # Pointer authentication in one of the modes: the other one of them has it where more is saved.
 PAUTH = {"vhe": "", "nvhe": "--pauth true", "nested": "--pauth true", "protected": ""}
 SHORT = f"sleep 5\n{FP_STRESS.format(turns=25)}"
-LONG = FP_STRESS.format(turns=1000)
+LONG = FP_STRESS.format(turns=700)
 
 SUITES = (
     *(Suite(f"guests saved and restored, {kvm}", partial(saved, kvm, SHORT, 10, PAUTH[kvm]), NEEDS,
