@@ -46,14 +46,15 @@ def run(name, guests, kvm, beside="", programs=None, image=IMAGE, **env):
     """Boots a machine and in it guests, {name: (what it runs, its programs, options of the VMM to start it, options to
     resume it as well)} of one kernel, side by side with a part of a script and its programs. {name: Job} of the guests,
     and with "" for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is."""
-    # A VMM that crashes leaves its registers in the kernel's log.
+    # A VMM that crashes leaves its registers in the kernel's log. On a slow machine a CPU of a guest can be busy with
+    # its console for ten seconds, which a watchdog would report in the middle of a line of a test.
     body = """
 echo 1 > /proc/sys/debug/exception-trace
 guest() {
     name=$1 both=$2
     shift 2
-    /test/linux-vmm start /test/Image --initrd /test/$name --append "console=ttyS0 panic=-1 quiet" --memory 384 \
-        $both "$@" 2> /tmp/$name.said
+    /test/linux-vmm start /test/Image --initrd /test/$name --append "console=ttyS0 panic=-1 quiet nowatchdog" \
+        --memory 384 $both "$@" 2> /tmp/$name.said
     status=$?
     # It is in a file, and goes on in a new process.
     while [ $status = 10 ]; do
