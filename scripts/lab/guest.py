@@ -45,7 +45,8 @@ class Vmm:
 def run(name, guests, kvm, beside="", programs=None, image=IMAGE, **env):
     """Boots a machine and in it guests, {name: (what it runs, its programs, options of the VMM to start it, options to
     resume it as well)} of one kernel, side by side with a part of a script and its programs. {name: Job} of the guests,
-    and with "" for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is."""
+    and with "" for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is.
+    What a guest has written so far is in /tmp/NAME.console of the machine."""
     # A VMM that crashes leaves its registers in the kernel's log. On a slow machine a CPU of a guest can be busy with
     # its console for ten seconds, which a watchdog would report in the middle of a line of a test.
     body = """
@@ -63,7 +64,9 @@ guest() {
     done
     echo "ended: $status" >> /tmp/$name.said
 }
-named() { awk '{ print "'$1': " $0; fflush() }'; }
+named() {
+    awk -v name=$1 -v file=/tmp/$1.console '{ print name ": " $0; fflush(); print > file; fflush(file) }'
+}
 """
     with tempfile.TemporaryDirectory(dir=BUILD) as tmp:
         files = {"linux-vmm": VMM, "Image": image, **(programs or {})}
