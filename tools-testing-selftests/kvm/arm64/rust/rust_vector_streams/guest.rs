@@ -7,7 +7,7 @@
 //! No page table maps anything but code, log and scratch memory: whatever address an instruction
 //! makes up, it traps or stays inside.
 
-use crate::stream::Item;
+use crate::{lengths::allowed, stream::Item};
 use kvmtest::{
     fill::fill_vectors,
     guest_code,
@@ -18,7 +18,7 @@ use kvmtest::{
     reg::{RegId, Value},
     state::{self, restore, same, State},
     vcpus::{Kind, TestVm},
-    vectors::Mode,
+    vectors::{za, Mode, MAX_ROWS},
 };
 
 /// Guest memory, and what is where in it.
@@ -105,6 +105,7 @@ const SET_UP: [(RegId, u64, u64); 21] = [
 
 /// All that there is of a guest while it does not run.
 pub struct Saved {
+    mode: Mode,
     state: State,
     memory: Vec<u64>,
 }
@@ -123,6 +124,15 @@ impl Saved {
         found
     }
 
+    /// How many bytes of a register the guest sees. Those above are zero or what they were, as the
+    /// CPU likes, and an exit can change that (Arm ARM, changes of the vector length).
+    fn bytes_seen(&self, id: RegId) -> usize {
+        match (0..MAX_ROWS).find(|n| za(*n) == id) {
+            Some(n) if n >= self.mode.svl as u64 => 0,
+            _ => self.mode.bytes_of(id),
+        }
+    }
+
     /// What is not the same in another one.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
@@ -131,7 +141,8 @@ impl Saved {
             return vec!["other registers are listed".into()];
         }
         for ((id, a), (_, b)) in self.state.iter().zip(&other.state) {
-            if !same(*id, a, b) {
+            let seen = self.bytes_seen(*id);
+            if a.bytes()[..seen] != b.bytes()[..seen] && !same(*id, a, b) {
                 found.push(format!("{} is {a} at one go, {b} in steps", name(*id)));
             }
         }
@@ -211,8 +222,17 @@ impl Guest {
         &self.test.vcpus[0]
     }
 
+    /// With the vector lengths that EL2 allows, if the vCPU has it.
     pub fn mode(&self) -> Outcome<Mode> {
-        Ok(self.kind.mode(self.vcpu())?)
+        let mut mode = self.kind.mode(self.vcpu())?;
+        let low = |id| self.vcpu().get(id).map(|value| value.low());
+        if let (Ok(vqs), Ok(zcr)) = (low(RegId::SVE_VLS), low(ZCR_EL2)) {
+            mode.vl = allowed(vqs, zcr);
+        }
+        if let (Ok(vqs), Ok(smcr)) = (low(RegId::SME_VLS), low(SMCR_EL2)) {
+            mode.svl = allowed(vqs, smcr);
+        }
+        Ok(mode)
     }
 
     /// Runs to where the stream ends, or to the next instruction if the vCPU is stepped. Returns
@@ -246,6 +266,7 @@ impl Guest {
             }
         }
         Ok(Saved {
+            mode: self.mode()?,
             state,
             memory: self.test.vm.read(MEMORY, BYTES / 8),
         })

@@ -18,13 +18,13 @@ use kvmtest::{
 
 /// RDSVL X0, #1: the length in bytes.
 const RDSVL: u32 = 0x04bf_5820;
-/// SMCR_ELx.LEN, which is a length in quadwords, less one.
+/// ZCR_ELx.LEN and SMCR_ELx.LEN, which are a length in quadwords, less one.
 const LEN: u64 = 0xf;
 
 /// The greatest length up to what LEN allows, or the smallest that there is, in bytes (Arm ARM,
-/// SMCR_EL1).
-fn allowed(vqs: u64, len: u64) -> usize {
-    match vqs & ((2 << len) - 1) {
+/// ZCR_ELx and SMCR_ELx).
+pub fn allowed(vqs: u64, of_elx: u64) -> usize {
+    match vqs & ((2 << (of_elx & LEN)) - 1) {
         0 => greatest(vqs & vqs.wrapping_neg()),
         some => greatest(some),
     }
