@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is read of a guest: what the VMM says, and the guest's own steps among those of its machine."""
 
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 from boot import Job, Step
 from guest import Vmm, compare, ends, of_guest, warnings
 from ktap import PASSED
+from selftests import patient
 from suites.guests import overlap, sums
 
 SAID = """restored: SVCR 3 0, 0 failed, 0 differ
@@ -46,6 +50,17 @@ class Guests(unittest.TestCase):
     def test_vmm_says_nothing(self):
         """A VMM that never ran has saved nothing."""
         self.assertEqual((Vmm(Step(None, "")).restores, Vmm(Step(None, "")).status), (0, None))
+
+    def test_patient(self):
+        """A selftest that was too slow has two chances more; one that fails has none."""
+        for says, status, runs in (("-- Timeout", 1, 3), ("not ok 1", 1, 1), ("ok 1", 0, 1)):
+            with tempfile.TemporaryDirectory() as tmp:
+                program = Path(tmp, "sve_regs")
+                program.write_text(f"#!/bin/sh\necho run >> runs\necho '{says}'\nexit {status}\n")
+                program.chmod(0o755)
+                job = subprocess.run(patient("sve_regs"), shell=True, cwd=tmp, stdout=subprocess.PIPE, text=True)
+                self.assertEqual((job.stdout, job.returncode), (f"{says}\n", status))
+                self.assertEqual(len(Path(tmp, "runs").read_text().splitlines()), runs, says)
 
     def test_guests_side_by_side(self):
         """Each guest has its own steps, whatever the other one says meanwhile."""
