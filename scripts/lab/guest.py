@@ -48,14 +48,14 @@ def run(name, guests, kvm, beside="", programs=None, image=IMAGE, **env):
     and with "" for a name of the machine, in which step NAME is what the VMM of a guest says; and where the log is.
     What a guest has written so far is in /tmp/NAME.console of the machine."""
     # A VMM that crashes leaves its registers in the kernel's log. On a slow machine a CPU of a guest can be busy with
-    # its console for ten seconds, which a watchdog would report in the middle of a line of a test.
+    # its console for half a minute, which a watchdog or RCU would report in the middle of a line of a test.
     body = """
 echo 1 > /proc/sys/debug/exception-trace
 guest() {
     name=$1 both=$2
     shift 2
-    /test/linux-vmm start /test/Image --initrd /test/$name --append "console=ttyS0 panic=-1 quiet nowatchdog" \
-        --memory 384 $both "$@" 2> /tmp/$name.said
+    append="console=ttyS0 panic=-1 quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+    /test/linux-vmm start /test/Image --initrd /test/$name --append "$append" --memory 384 $both "$@" 2> /tmp/$name.said
     status=$?
     # It is in a file, and goes on in a new process.
     while [ $status = 10 ]; do
