@@ -36,8 +36,8 @@ def run(commands, kvm, timeout=60, folder=FOLDER, **env):
 
 
 def patient(name):
-    """The command for a selftest of the folder it is called in: some give themselves three seconds, and have two chances
-    more. What they say comes when they have ended: a guest's console is slow as well."""
+    """The command for a selftest in the folder it is called in: some give themselves three seconds, and have two
+    chances more. What they say comes when they have ended: a guest's console is slow as well."""
     return (f"sh -c 'for n in 1 2 3; do timeout 600 ./{name} > said 2>&1; status=$?; "
             "grep -q \"^-- Timeout\" said || break; done; cat said; exit $status'")
 
