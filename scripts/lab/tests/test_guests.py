@@ -56,7 +56,7 @@ class Guests(unittest.TestCase):
         for says, status, runs in (("-- Timeout", 1, 3), ("not ok 1", 1, 1), ("ok 1", 0, 1)):
             with tempfile.TemporaryDirectory() as tmp:
                 program = Path(tmp, "sve_regs")
-                program.write_text(f"#!/bin/sh\necho run >> runs\necho '{says}'\nexit {status}\n")
+                program.write_text(f"#!/bin/sh\necho run >> runs\necho '{says}' >&2\nexit {status}\n")
                 program.chmod(0o755)
                 job = subprocess.run(patient("sve_regs"), shell=True, cwd=tmp, stdout=subprocess.PIPE, text=True)
                 self.assertEqual((job.stdout, job.returncode), (f"{says}\n", status))
